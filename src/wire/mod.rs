@@ -1,0 +1,15 @@
+//! Floor 0: bytes. Server-sent events in, JSON texts read in place, JSON lines out.
+//!
+//! Nothing here knows an API: no field name of Ollama or OpenAI, no socket, no clock. Everything is fed by the
+//! caller and can be cut anywhere; short input is "nothing yet", never an error.
+#![deny(clippy::indexing_slicing)]
+
+mod scan;
+mod sse;
+mod text;
+mod write;
+
+pub use scan::{JsonError, JsonErrorKind, Kind, MAX_DEPTH, RawJson, Scanner};
+pub use sse::{SseDecoder, SseError, SseEvent};
+pub use text::{KEY_BYTES, RawStr};
+pub use write::JsonWriter;

@@ -1,0 +1,334 @@
+//! [`JsonWriter`]: lays JSON into one output buffer, append-only.
+//!
+//! It writes what it is told in that order and puts the commas. What it copies comes out as it went in, with three
+//! exceptions that real clients need (measured with ollama-python, whose HTTP library ends a line wherever Python's
+//! `splitlines` does): U+2028, U+2029 and U+0085 leave as escapes, and bytes that are not UTF-8 leave as U+FFFD.
+
+use super::{RawJson, RawStr};
+use bytes::{BufMut, BytesMut};
+
+/// An append-only writer of JSON texts.
+///
+/// The caller keeps the structure right: every `begin` has its `end`, every key its value.
+#[derive(Debug)]
+pub struct JsonWriter<'o> {
+    out: &'o mut BytesMut,
+    /// Something stands before in this container: the next item needs a comma.
+    comma: bool,
+}
+
+impl<'o> JsonWriter<'o> {
+    /// Appends to `out`.
+    pub fn new(out: &'o mut BytesMut) -> Self {
+        JsonWriter { out, comma: false }
+    }
+
+    /// Goes on inside a container to which `out` already has members.
+    pub fn resume(out: &'o mut BytesMut) -> Self {
+        JsonWriter { out, comma: true }
+    }
+
+    /// `{`
+    pub fn begin_object(&mut self) {
+        self.item();
+        self.out.put_u8(b'{');
+        self.comma = false;
+    }
+
+    /// `}`
+    pub fn end_object(&mut self) {
+        self.out.put_u8(b'}');
+        self.comma = true;
+    }
+
+    /// `[`
+    pub fn begin_array(&mut self) {
+        self.item();
+        self.out.put_u8(b'[');
+        self.comma = false;
+    }
+
+    /// `]`
+    pub fn end_array(&mut self) {
+        self.out.put_u8(b']');
+        self.comma = true;
+    }
+
+    /// The key of the next value. Keys are the program's own words and need no escaping; others go by
+    /// [`key_text`](Self::key_text).
+    pub fn key(&mut self, name: &'static str) {
+        self.item();
+        self.out.put_u8(b'"');
+        self.out.put_slice(name.as_bytes());
+        self.out.put_slice(b"\":");
+        self.comma = false;
+    }
+
+    /// A key that is known only at run time.
+    pub fn key_text(&mut self, name: &str) {
+        self.string(name);
+        self.out.put_u8(b':');
+        self.comma = false;
+    }
+
+    /// A string from text.
+    pub fn string(&mut self, text: &str) {
+        self.item();
+        self.out.put_u8(b'"');
+        escape(text.as_bytes(), self.out);
+        self.out.put_u8(b'"');
+    }
+
+    /// A string that is already escaped.
+    pub fn raw_str(&mut self, text: RawStr<'_>) {
+        self.item();
+        self.out.put_u8(b'"');
+        copy(text.raw(), text.is_ascii(), self.out);
+        self.out.put_u8(b'"');
+    }
+
+    /// A value that already is JSON, as it stands.
+    pub fn raw(&mut self, value: RawJson<'_>) {
+        self.item();
+        copy(value.bytes(), false, self.out);
+    }
+
+    /// A value that already is JSON, without the white space between its tokens: it may hold line ends, and a line of
+    /// NDJSON may not.
+    pub fn raw_compact(&mut self, value: RawJson<'_>) {
+        self.item();
+        let mut rest = value.bytes();
+        while let Some(quote) = memchr::memchr(b'"', rest) {
+            let (between, string) = rest.split_at(quote);
+            self.out.extend(between.iter().filter(|byte| !byte.is_ascii_whitespace()));
+            let len = string_len(string);
+            copy(string.get(..len).unwrap_or(string), false, self.out);
+            rest = string.get(len..).unwrap_or_default();
+        }
+        self.out.extend(rest.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    }
+
+    /// A string that holds a JSON text: the value's own bytes, escaped once more.
+    pub fn raw_as_string(&mut self, value: RawJson<'_>) {
+        self.item();
+        self.out.put_u8(b'"');
+        escape(value.bytes(), self.out);
+        self.out.put_u8(b'"');
+    }
+
+    /// A string of ASCII pieces that need no escaping (base64 and what stands before it): megabytes that need no look.
+    pub fn plain_string(&mut self, pieces: &[&[u8]]) {
+        self.item();
+        self.out.put_u8(b'"');
+        for piece in pieces {
+            self.out.put_slice(piece);
+        }
+        self.out.put_u8(b'"');
+    }
+
+    /// A whole number.
+    pub fn uint(&mut self, number: u64) {
+        self.item();
+        let mut digits = [0u8; 20];
+        let mut rest = number;
+        let mut len = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            len += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.out.put_slice(digits.get(20 - len..).unwrap_or_default());
+    }
+
+    /// A whole number with a sign.
+    pub fn int(&mut self, number: i64) {
+        self.item();
+        if number < 0 {
+            self.out.put_u8(b'-');
+        }
+        self.comma = false;
+        self.uint(number.unsigned_abs());
+    }
+
+    /// `true` or `false`
+    pub fn bool(&mut self, value: bool) {
+        self.item();
+        self.out.put_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// `null`
+    pub fn null(&mut self) {
+        self.item();
+        self.out.put_slice(b"null");
+    }
+
+    /// Ends one line of NDJSON.
+    pub fn end_line(&mut self) {
+        self.out.put_u8(b'\n');
+        self.comma = false;
+    }
+
+    /// Copies the inside of an escaped string to the end of `out`, mended, without quotes.
+    pub fn append_raw_text(out: &mut BytesMut, text: RawStr<'_>) {
+        copy(text.raw(), text.is_ascii(), out);
+    }
+
+    fn item(&mut self) {
+        if self.comma {
+            self.out.put_u8(b',');
+        }
+        self.comma = true;
+    }
+}
+
+/// Length of the string literal that `text` begins with, quotes included.
+fn string_len(text: &[u8]) -> usize {
+    let mut at = 1;
+    loop {
+        match text.get(at) {
+            None => return text.len(),
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Copies JSON bytes, with the three separators escaped and invalid UTF-8 replaced.
+#[inline]
+fn copy(bytes: &[u8], known_ascii: bool, out: &mut BytesMut) {
+    if known_ascii || bytes.is_ascii() {
+        out.put_slice(bytes);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        copy_valid(chunk.valid().as_bytes(), out);
+        if !chunk.invalid().is_empty() {
+            out.put_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// U+0085 begins with C2, U+2028 and U+2029 with E2: only behind those two bytes is a look needed.
+fn copy_valid(text: &[u8], out: &mut BytesMut) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(0xC2, 0xE2, rest) {
+        let (before, from) = rest.split_at(at);
+        out.put_slice(before);
+        let (written, len): (&[u8], usize) = match from {
+            [0xC2, 0x85, ..] => (b"\\u0085", 2),
+            [0xE2, 0x80, 0xA8, ..] => (b"\\u2028", 3),
+            [0xE2, 0x80, 0xA9, ..] => (b"\\u2029", 3),
+            other => (other.get(..1).unwrap_or_default(), 1),
+        };
+        out.put_slice(written);
+        rest = from.get(len..).unwrap_or_default();
+    }
+    out.put_slice(rest);
+}
+
+/// Text to the inside of a JSON string: quotes, backslashes and control characters escaped.
+fn escape(text: &[u8], out: &mut BytesMut) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..=0x1F | b'"' | b'\\')) {
+        let (before, from) = rest.split_at(at);
+        copy(before, false, out);
+        match from.first() {
+            Some(b'"') => out.put_slice(b"\\\""),
+            Some(b'\\') => out.put_slice(b"\\\\"),
+            Some(b'\n') => out.put_slice(b"\\n"),
+            Some(b'\r') => out.put_slice(b"\\r"),
+            Some(b'\t') => out.put_slice(b"\\t"),
+            Some(control) => {
+                out.put_slice(b"\\u00");
+                for digit in [control >> 4, control & 15] {
+                    out.put_u8(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+                }
+            }
+            None => {}
+        }
+        rest = from.get(1..).unwrap_or_default();
+    }
+    copy(rest, false, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Scanner;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(write: impl FnOnce(&mut JsonWriter<'_>)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut JsonWriter::new(&mut out));
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn commas_stand_between_items_only() {
+        let text = written(|w| {
+            w.begin_object();
+            w.key("a");
+            w.begin_array();
+            w.uint(0);
+            w.int(-12);
+            w.uint(u64::MAX);
+            w.begin_object();
+            w.end_object();
+            w.end_array();
+            w.key_text("\"");
+            w.null();
+            w.key("c");
+            w.bool(true);
+            w.end_object();
+            w.end_line();
+            w.bool(false);
+        });
+        assert_eq!(text, "{\"a\":[0,-12,18446744073709551615,{}],\"\\\"\":null,\"c\":true}\nfalse");
+    }
+
+    #[test]
+    fn what_was_escaped_stays_as_it_was() {
+        let json = br#""\/\u003c\ud83d\ude00\u0000 \n""#;
+        let raw = Scanner::new(json).string().unwrap();
+        assert_eq!(written(|w| w.raw_str(raw)).as_bytes(), json);
+    }
+
+    #[test]
+    fn the_three_separators_leave_as_escapes_and_bad_utf8_as_replacement() {
+        let json = "\"a\u{2028}b\u{2029}c\u{85}d\u{2027}é\u{e2}\"";
+        let raw = Scanner::new(json.as_bytes()).string().unwrap();
+        assert_eq!(written(|w| w.raw_str(raw)), "\"a\\u2028b\\u2029c\\u0085d\u{2027}é\u{e2}\"");
+        let raw = Scanner::new(b"\"\xff\xe2\x80\xc2x\xed\xa0\x80\"").string().unwrap();
+        let text = written(|w| w.raw_str(raw));
+        assert_eq!(text, String::from_utf8_lossy(b"\"\xff\xe2\x80\xc2x\xed\xa0\x80\""));
+    }
+
+    #[test]
+    fn compact_drops_white_space_between_tokens_only() {
+        let json = b"{ \"a b\" : [ 1 ,\n \"x \\\" \\\\\" ] }";
+        let raw = Scanner::new(json).value().unwrap();
+        assert_eq!(written(|w| w.raw_compact(raw)), r#"{"a b":[1,"x \" \\"]}"#);
+    }
+
+    #[test]
+    fn a_value_as_a_string_reads_back_as_the_value() {
+        let json = "{\"a\":\"\\n\u{2028}\",\n\t\"b\":1}";
+        let raw = Scanner::new(json.as_bytes()).value().unwrap();
+        let text = written(|w| w.raw_as_string(raw));
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), json);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_reads_back(text in any::<String>()) {
+            let json = written(|w| w.string(&text));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+            let raw = json.contains(['\u{2028}', '\u{2029}', '\u{85}', '\n']);
+            prop_assert!(!raw);
+        }
+    }
+}
