@@ -1,0 +1,25 @@
+//! Floor 1: the Ollama dialect: what clients ask, and the lines and bodies they read.
+//!
+//! Field names, their order and their presence are those of Ollama's own server (`api/types.go` and
+//! `server/routes.go` of its sources); clients depend on them to the byte.
+#![deny(clippy::indexing_slicing)]
+
+mod error;
+mod keep_alive;
+mod model;
+mod options;
+mod request;
+mod response;
+mod route;
+mod time;
+mod timing;
+
+pub use error::RequestError;
+pub use keep_alive::KeepAlive;
+pub use model::{Listed, MAX_NAME_BYTES, canonical_name, same_model, write_ps, write_show, write_tags};
+pub use options::Options;
+pub use request::{ChatRequest, Common, Format, GenerateRequest, Message, ShowRequest, Think, ToolCall};
+pub use response::{Answer, DoneReason, Endpoint, LineHead, write_error, write_loaded, write_version};
+pub use route::{Route, Routed};
+pub use time::Timestamp;
+pub use timing::Timing;

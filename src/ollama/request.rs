@@ -1,0 +1,441 @@
+//! [`ChatRequest`], [`GenerateRequest`], [`ShowRequest`]: what the client said, borrowed from the body.
+//!
+//! As in Ollama's decoder: field names match in any case, unknown fields are passed over, `null` is the zero value, the
+//! last of two equal fields wins, and what follows the first JSON value is not read.
+
+use super::{KeepAlive, Options, RequestError};
+use crate::wire::{KEY_BYTES, Kind, RawJson, RawStr, Scanner};
+use std::borrow::Cow;
+
+/// `think`: whether the model is to reason first, and how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Think {
+    /// Not said: the model's own habit.
+    #[default]
+    Unset,
+    /// `false`
+    Off,
+    /// `true`
+    On,
+    /// `"low"`, `"medium"`, `"high"` or `"max"`
+    Level(&'static str),
+}
+
+/// `format`: what the answer must look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format<'a> {
+    /// Absent, `null` or `""`.
+    #[default]
+    Text,
+    /// `"json"`
+    Json,
+    /// A JSON schema.
+    Schema(RawJson<'a>),
+}
+
+/// What chat and generate share.
+#[derive(Clone, Debug)]
+pub struct Common<'a> {
+    /// The name as the client spelt it.
+    pub model: Cow<'a, str>,
+    /// Lines as they come, or one object. Ollama's default is lines.
+    pub stream: bool,
+    /// See [`Format`].
+    pub format: Format<'a>,
+    /// See [`KeepAlive`]; `None` when absent.
+    pub keep_alive: Option<KeepAlive>,
+    /// See [`Options`].
+    pub options: Options<'a>,
+    /// See [`Think`].
+    pub think: Think,
+    /// Whether token probabilities were asked for.
+    pub logprobs: bool,
+    /// How many alternatives a token, 0 to 20.
+    pub top_logprobs: u64,
+}
+
+/// `POST /api/chat`
+#[derive(Clone, Debug)]
+pub struct ChatRequest<'a> {
+    /// The fields of both text endpoints.
+    pub common: Common<'a>,
+    /// The conversation. Empty: load or unload.
+    pub messages: Vec<Message<'a>>,
+    /// The `tools` array, forwarded as it stands; `None` when absent or empty.
+    pub tools: Option<RawJson<'a>>,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, Default)]
+pub struct Message<'a> {
+    /// In lower case, as Ollama makes it.
+    pub role: Cow<'a, str>,
+    /// Absent and `null` are empty.
+    pub content: RawStr<'a>,
+    /// Earlier reasoning.
+    pub thinking: RawStr<'a>,
+    /// Base64 texts.
+    pub images: Vec<RawStr<'a>>,
+    /// Calls that the assistant made.
+    pub tool_calls: Vec<ToolCall<'a>>,
+    /// On role `tool`: which function answered.
+    pub tool_name: RawStr<'a>,
+    /// On role `tool`: which call was answered.
+    pub tool_call_id: RawStr<'a>,
+}
+
+/// A call in the history.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolCall<'a> {
+    /// Usually lost by the client.
+    pub id: RawStr<'a>,
+    /// The function.
+    pub name: RawStr<'a>,
+    /// An object; a string that holds one is taken too.
+    pub arguments: Option<RawJson<'a>>,
+}
+
+/// `POST /api/generate`
+#[derive(Clone, Debug)]
+pub struct GenerateRequest<'a> {
+    /// The fields of both text endpoints.
+    pub common: Common<'a>,
+    /// Empty: load or unload.
+    pub prompt: RawStr<'a>,
+    /// What comes after the insertion, for fill in the middle.
+    pub suffix: RawStr<'a>,
+    /// The system message.
+    pub system: RawStr<'a>,
+    /// The prompt goes to the model without a chat template.
+    pub raw: bool,
+    /// Base64 texts.
+    pub images: Vec<RawStr<'a>>,
+}
+
+/// `POST /api/show`
+#[derive(Clone, Debug)]
+pub struct ShowRequest<'a> {
+    /// `model`, else the deprecated `name`.
+    pub model: Cow<'a, str>,
+}
+
+/// The fields of [`Common`] while they are being read.
+#[derive(Default)]
+struct Fields<'a> {
+    model: RawStr<'a>,
+    stream: Option<bool>,
+    format: Format<'a>,
+    keep_alive: Option<KeepAlive>,
+    options: Options<'a>,
+    think: Think,
+    logprobs: bool,
+    top_logprobs: u64,
+}
+
+impl<'a> Fields<'a> {
+    /// Takes the value when the field is one of these.
+    fn take(&mut self, name: &[u8], value: RawJson<'a>) -> Result<(), RequestError> {
+        match name {
+            b"model" => self.model = string("model", value)?,
+            b"stream" => self.stream = boolean("stream", value)?,
+            b"format" => self.format = format(value)?,
+            b"keep_alive" => self.keep_alive = KeepAlive::read(value)?,
+            b"options" => self.options = Options::read(value)?,
+            b"think" => self.think = think(value)?,
+            b"logprobs" => self.logprobs = boolean("logprobs", value)?.unwrap_or(false),
+            b"top_logprobs" => self.top_logprobs = top_logprobs(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn done(self, model_missing: RequestError) -> Result<Common<'a>, RequestError> {
+        if self.model.is_empty() {
+            return Err(model_missing);
+        }
+        Ok(Common {
+            model: model_name(self.model)?,
+            stream: self.stream.unwrap_or(true),
+            format: self.format,
+            keep_alive: self.keep_alive,
+            options: self.options,
+            think: self.think,
+            logprobs: self.logprobs,
+            top_logprobs: self.top_logprobs,
+        })
+    }
+}
+
+impl<'a> ChatRequest<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// When it is missing, no JSON object, or a field has a value of another type.
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let mut fields = Fields::default();
+        let (mut messages, mut tools) = (Vec::new(), None);
+        members(body, |name, value| {
+            match name {
+                b"messages" => messages = list("messages", value, Message::read)?,
+                b"tools" => tools = array("tools", value)?.filter(|tools| !tools.is_empty_container()),
+                _ => fields.take(name, value)?,
+            }
+            Ok(())
+        })?;
+        let common = fields.done(RequestError::new("model is required"))?;
+        Ok(ChatRequest { common, messages, tools })
+    }
+}
+
+impl<'a> GenerateRequest<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse`], and when `raw` stands beside what it excludes.
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let mut fields = Fields::default();
+        let (mut prompt, mut suffix, mut system) = (RawStr::default(), RawStr::default(), RawStr::default());
+        let (mut raw, mut shaped, mut images) = (false, false, Vec::new());
+        members(body, |name, value| {
+            match name {
+                b"prompt" => prompt = string("prompt", value)?,
+                b"suffix" => suffix = string("suffix", value)?,
+                b"system" => system = string("system", value)?,
+                b"template" => shaped |= !string("template", value)?.is_empty(),
+                b"context" => shaped |= array("context", value)?.is_some_and(|ids| !ids.is_empty_container()),
+                b"raw" => raw = boolean("raw", value)?.unwrap_or(false),
+                b"images" => images = list("images", value, |field, value| string(field, value))?,
+                _ => fields.take(name, value)?,
+            }
+            Ok(())
+        })?;
+        let common = fields.done(RequestError::not_found("model '' not found"))?;
+        if raw && !prompt.is_empty() && (shaped || !system.is_empty()) {
+            return Err(RequestError::new("raw mode does not support template, system, or context"));
+        }
+        Ok(GenerateRequest { common, prompt, suffix, system, raw, images })
+    }
+}
+
+impl<'a> ShowRequest<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// When it is missing, no JSON object, or names no model.
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let (mut model, mut name) = (RawStr::default(), RawStr::default());
+        members(body, |field, value| {
+            match field {
+                b"model" => model = string("model", value)?,
+                b"name" => name = string("name", value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let model = if model.is_empty() { name } else { model };
+        if model.is_empty() {
+            return Err(RequestError::new("model is required"));
+        }
+        Ok(ShowRequest { model: model_name(model)? })
+    }
+}
+
+impl<'a> Message<'a> {
+    fn read(field: &str, value: RawJson<'a>) -> Result<Self, RequestError> {
+        let mut message = Message::default();
+        object(field, value, |name, value| {
+            match name {
+                b"role" => message.role = lowercase(string(&join(field, "role"), value)?),
+                b"content" => message.content = string(&join(field, "content"), value)?,
+                b"thinking" => message.thinking = string(&join(field, "thinking"), value)?,
+                b"images" => message.images = list(&join(field, "images"), value, string)?,
+                b"tool_calls" => {
+                    message.tool_calls = list(&join(field, "tool_calls"), value, ToolCall::read)?
+                }
+                b"tool_name" => message.tool_name = string(&join(field, "tool_name"), value)?,
+                b"tool_call_id" => message.tool_call_id = string(&join(field, "tool_call_id"), value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(message)
+    }
+}
+
+impl<'a> ToolCall<'a> {
+    fn read(field: &str, value: RawJson<'a>) -> Result<Self, RequestError> {
+        let mut call = ToolCall { id: RawStr::default(), name: RawStr::default(), arguments: None };
+        object(field, value, |name, value| {
+            match name {
+                b"id" => call.id = string(&join(field, "id"), value)?,
+                b"function" => object(&join(field, "function"), value, |name, value| {
+                    match name {
+                        b"name" => call.name = string(&join(field, "function.name"), value)?,
+                        b"arguments" => {
+                            call.arguments = arguments(&join(field, "function.arguments"), value)?
+                        }
+                        _ => {}
+                    }
+                    Ok(())
+                })?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(call)
+    }
+}
+
+fn join(field: &str, name: &str) -> String {
+    format!("{field}.{name}")
+}
+
+/// Calls `take` with each member of the body's object, its name in lower case.
+fn members<'a>(
+    body: &'a [u8],
+    take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), RequestError>,
+) -> Result<(), RequestError> {
+    if body.trim_ascii().is_empty() {
+        return Err(RequestError::new("missing request body"));
+    }
+    let value = Scanner::new(body).value()?;
+    object("the request body", value, take)
+}
+
+fn object<'a>(
+    field: &str,
+    value: RawJson<'a>,
+    mut take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), RequestError>,
+) -> Result<(), RequestError> {
+    match value.kind() {
+        Kind::Object => {}
+        Kind::Null => return Ok(()),
+        other => return Err(RequestError::expected(field, "an object", other)),
+    }
+    let mut scanner = Scanner::new(value.bytes());
+    scanner.begin_object()?;
+    while let Some(key) = scanner.next_key()? {
+        let mut scratch = [0; KEY_BYTES];
+        take(key.lookup_lowercase(&mut scratch), scanner.value()?)?;
+    }
+    Ok(())
+}
+
+fn list<'a, T>(
+    field: &str,
+    value: RawJson<'a>,
+    mut read: impl FnMut(&str, RawJson<'a>) -> Result<T, RequestError>,
+) -> Result<Vec<T>, RequestError> {
+    let mut items = Vec::new();
+    if let Some(value) = array(field, value)? {
+        let mut scanner = Scanner::new(value.bytes());
+        scanner.begin_array()?;
+        while scanner.next_element()? {
+            let item = read(&format!("{field}[{}]", items.len()), scanner.value()?)?;
+            items.push(item);
+        }
+    }
+    Ok(items)
+}
+
+fn array<'a>(field: &str, value: RawJson<'a>) -> Result<Option<RawJson<'a>>, RequestError> {
+    match value.kind() {
+        Kind::Array => Ok(Some(value)),
+        Kind::Null => Ok(None),
+        other => Err(RequestError::expected(field, "an array", other)),
+    }
+}
+
+fn string<'a>(field: &str, value: RawJson<'a>) -> Result<RawStr<'a>, RequestError> {
+    match (value.as_str(), value.kind()) {
+        (Some(text), _) => Ok(text),
+        (None, Kind::Null) => Ok(RawStr::default()),
+        (None, other) => Err(RequestError::expected(field, "a string", other)),
+    }
+}
+
+fn boolean(field: &str, value: RawJson<'_>) -> Result<Option<bool>, RequestError> {
+    match value.kind() {
+        Kind::Bool => Ok(Some(value.bytes() == b"true")),
+        Kind::Null => Ok(None),
+        other => Err(RequestError::expected(field, "a boolean", other)),
+    }
+}
+
+fn arguments<'a>(field: &str, value: RawJson<'a>) -> Result<Option<RawJson<'a>>, RequestError> {
+    match value.kind() {
+        Kind::Object | Kind::String => Ok(Some(value)),
+        Kind::Null => Ok(None),
+        other => Err(RequestError::expected(field, "an object", other)),
+    }
+}
+
+fn lowercase(text: RawStr<'_>) -> Cow<'_, str> {
+    let text = text.decode();
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        text
+    }
+}
+
+/// A name that can be a model's: any text without control characters, up to the length Ollama's own names can have.
+fn model_name(name: RawStr<'_>) -> Result<Cow<'_, str>, RequestError> {
+    let name = name.decode();
+    if name.len() > super::MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(RequestError::new("invalid model name"));
+    }
+    Ok(name)
+}
+
+fn format(value: RawJson<'_>) -> Result<Format<'_>, RequestError> {
+    let invalid = |shown: &str| {
+        RequestError::new(format!("invalid format: {shown}; expected \"json\" or a valid JSON Schema object"))
+    };
+    match value.kind() {
+        Kind::Null => Ok(Format::Text),
+        Kind::Object => Ok(Format::Schema(value)),
+        Kind::String => match value.as_str().unwrap_or_default().decode().as_ref() {
+            "" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            other => Err(invalid(&format!("{other:?}"))),
+        },
+        other => Err(invalid(other.name())),
+    }
+}
+
+fn think(value: RawJson<'_>) -> Result<Think, RequestError> {
+    match value.kind() {
+        Kind::Null => Ok(Think::Unset),
+        Kind::Bool => Ok(if value.bytes() == b"true" { Think::On } else { Think::Off }),
+        Kind::String => match value.as_str().unwrap_or_default().decode().as_ref() {
+            "" => Ok(Think::Unset),
+            "low" => Ok(Think::Level("low")),
+            "medium" => Ok(Think::Level("medium")),
+            "high" => Ok(Think::Level("high")),
+            "max" => Ok(Think::Level("max")),
+            other => Err(RequestError::new(format!(
+                "invalid think value: {other:?} (must be \"high\", \"medium\", \"low\", \"max\", true, or false)"
+            ))),
+        },
+        _ => Err(RequestError::new(
+            "think must be a boolean or string (\"high\", \"medium\", \"low\", \"max\", true, or false)",
+        )),
+    }
+}
+
+fn top_logprobs(value: RawJson<'_>) -> Result<u64, RequestError> {
+    match value.kind() {
+        Kind::Null => Ok(0),
+        Kind::Number => std::str::from_utf8(value.bytes())
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .filter(|count| *count <= 20)
+            .ok_or_else(|| RequestError::new("top_logprobs must be between 0 and 20")),
+        other => Err(RequestError::expected("top_logprobs", "an integer", other)),
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

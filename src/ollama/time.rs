@@ -1,0 +1,121 @@
+//! [`Timestamp`]: `created_at`, as Go writes it (RFC 3339 with up to nine digits, trailing zeros trimmed, `Z`).
+//!
+//! No date crate: one calendar conversion is all there is to it (days to a civil date, after Howard Hinnant's
+//! public-domain paper "chrono-Compatible Low-Level Date Algorithms").
+
+use bytes::{BufMut, BytesMut};
+use std::time::Duration;
+
+/// A point in time: nanoseconds since 1970-01-01T00:00:00Z. Reaches to the year 2554.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    unix_ns: u64,
+}
+
+impl Timestamp {
+    /// From nanoseconds since the epoch.
+    #[must_use]
+    pub fn from_unix_ns(unix_ns: u64) -> Self {
+        Timestamp { unix_ns }
+    }
+
+    /// From whole seconds since the epoch, as OpenAI's `created` counts.
+    #[must_use]
+    pub fn from_unix_seconds(seconds: u64) -> Self {
+        Timestamp { unix_ns: seconds.saturating_mul(1_000_000_000) }
+    }
+
+    /// The time `later` than this.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        let ns = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
+        Timestamp { unix_ns: self.unix_ns.saturating_add(ns) }
+    }
+
+    /// The time `earlier` than this.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Self {
+        let ns = u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX);
+        Timestamp { unix_ns: self.unix_ns.saturating_sub(ns) }
+    }
+
+    /// Appends the text, without quotes.
+    pub fn write(self, out: &mut BytesMut) {
+        let (seconds, ns) = (self.unix_ns / 1_000_000_000, self.unix_ns % 1_000_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil_from_days(days);
+        digits(out, year, 4);
+        out.put_u8(b'-');
+        digits(out, month, 2);
+        out.put_u8(b'-');
+        digits(out, day, 2);
+        out.put_u8(b'T');
+        digits(out, second / 3600, 2);
+        out.put_u8(b':');
+        digits(out, second / 60 % 60, 2);
+        out.put_u8(b':');
+        digits(out, second % 60, 2);
+        if ns > 0 {
+            out.put_u8(b'.');
+            let (mut fraction, mut width) = (ns, 9);
+            while fraction % 10 == 0 {
+                fraction /= 10;
+                width -= 1;
+            }
+            digits(out, fraction, width);
+        }
+        out.put_u8(b'Z');
+    }
+}
+
+fn digits(out: &mut BytesMut, number: u64, width: u32) {
+    for place in (0..width).rev() {
+        out.put_u8(b'0' + (number / 10u64.pow(place) % 10) as u8);
+    }
+}
+
+/// Year, month and day of the given day since 1970-01-01. Years begin in March here, so that the leap day is last.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468; // days since 0000-03-01
+    let era = shifted / 146_097; // of 400 years
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(timestamp: Timestamp) -> String {
+        let mut out = BytesMut::new();
+        timestamp.write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn known_instants() {
+        let table = [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (951_782_400, 0, "2000-02-29T00:00:00Z"),
+            (951_868_800, 500_000_000, "2000-03-01T00:00:00.5Z"),
+            (1_787_306_400, 123_456_789, "2026-08-21T10:00:00.123456789Z"),
+            (4_107_542_399, 1, "2100-02-28T23:59:59.000000001Z"),
+            (4_107_542_400, 120_000_000, "2100-03-01T00:00:00.12Z"),
+        ];
+        for (seconds, ns, expected) in table {
+            let timestamp = Timestamp::from_unix_seconds(seconds).after(Duration::from_nanos(ns));
+            assert_eq!(text(timestamp), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_past_the_range_stays_at_its_end() {
+        assert_eq!(text(Timestamp::from_unix_seconds(u64::MAX)), "2554-07-21T23:34:33.709551615Z");
+    }
+}
