@@ -1,0 +1,426 @@
+//! [`ChatCompletionChunk`]: one `chat.completion.chunk`, read in place.
+//!
+//! The same reader takes a whole `chat.completion` (`message` in the place of `delta`) and a `text_completion` (`text`):
+//! backends send any of the three where another was asked for. Members that mean nothing here are passed over by their
+//! structure, whatever they hold. Only choice 0 counts; of two equal members the last wins.
+
+use crate::wire::{JsonError, KEY_BYTES, Kind, RawJson, RawStr, Scanner};
+
+/// Why the model stopped, as far as an Ollama client can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// `stop`, `tool_calls`, `content_filter`, `eos`, ... and every word that is not known.
+    Stop,
+    /// `length` or `max_tokens`.
+    Length,
+    /// `error` or `abort`: the answer is not whole.
+    Failed,
+}
+
+/// Token counts; `None` where the backend gave none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `prompt_tokens`
+    pub prompt_tokens: Option<u64>,
+    /// `completion_tokens`
+    pub completion_tokens: Option<u64>,
+}
+
+/// llama.cpp's own clock, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// `prompt_ms`
+    pub prompt_ns: Option<u64>,
+    /// `predicted_ms`
+    pub predicted_ns: Option<u64>,
+}
+
+/// What one chunk adds to the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta<'a> {
+    /// `content` as a string (or `text` of a completion).
+    pub content: RawStr<'a>,
+    /// `content` as an array of parts.
+    pub parts: Option<RawJson<'a>>,
+    /// `refusal`: the model's words when it refuses.
+    pub refusal: RawStr<'a>,
+    /// `reasoning_content`, else `reasoning`.
+    pub reasoning: RawStr<'a>,
+    /// `tool_calls`, an array.
+    pub tool_calls: Option<RawJson<'a>>,
+    /// The older `function_call`, an object.
+    pub function_call: Option<RawJson<'a>>,
+}
+
+/// See the module's description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChatCompletionChunk<'a> {
+    /// What choice 0 adds.
+    pub delta: Delta<'a>,
+    /// Given once, on the last chunk with a choice.
+    pub finish_reason: Option<FinishReason>,
+    /// `choices[0].logprobs.content`, an array.
+    pub logprobs: Option<RawJson<'a>>,
+    /// `usage`
+    pub usage: Usage,
+    /// `timings`
+    pub timings: Timings,
+    /// There is a choice 0.
+    pub has_choice: bool,
+    /// The backend reports a failure; [`ApiError`](super::ApiError) reads it.
+    pub is_error: bool,
+}
+
+impl<'a> ChatCompletionChunk<'a> {
+    /// Reads one JSON text.
+    ///
+    /// # Errors
+    /// When it is not one complete JSON object.
+    pub fn read(text: &'a [u8]) -> Result<Self, JsonError> {
+        let mut chunk = ChatCompletionChunk::default();
+        // Members that make an object without choices an error report.
+        let (mut speaks, mut has_choices) = (false, false);
+        let mut scanner = Scanner::new(text);
+        let mut scratch = [0; KEY_BYTES];
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            match key.lookup(&mut scratch) {
+                b"choices" if scanner.kind()? == Kind::Array => {
+                    has_choices = true;
+                    chunk.read_choices(&mut scanner)?;
+                }
+                b"usage" => chunk.read_usage(scanner.value()?)?,
+                b"timings" => chunk.timings = read_timings(scanner.value()?)?,
+                b"error" => chunk.is_error |= says_error(scanner.value()?),
+                b"message" | b"detail" => speaks |= scanner.value()?.kind() != Kind::Null,
+                b"object" | b"type" => {
+                    let value = scanner.value()?;
+                    chunk.is_error |= value.bytes() == b"\"error\"";
+                }
+                _ => {
+                    scanner.value()?;
+                }
+            }
+        }
+        scanner.end()?;
+        chunk.is_error |= speaks && !has_choices;
+        Ok(chunk)
+    }
+
+    fn read_choices(&mut self, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
+        scanner.begin_array()?;
+        while scanner.next_element()? {
+            if scanner.kind()? != Kind::Object {
+                scanner.value()?;
+                continue;
+            }
+            let choice = Choice::read(scanner)?;
+            if choice.index == 0 && !self.has_choice {
+                self.has_choice = true;
+                self.delta = choice.delta;
+                self.finish_reason = choice.finish_reason;
+                self.logprobs = choice.logprobs;
+                self.is_error |= choice.is_error;
+                self.read_usage_of(choice.usage);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_usage(&mut self, value: RawJson<'_>) -> Result<(), JsonError> {
+        if value.kind() == Kind::Object {
+            self.usage = Usage::read(value)?;
+        }
+        Ok(())
+    }
+
+    fn read_usage_of(&mut self, usage: Usage) {
+        if usage != Usage::default() {
+            self.usage = usage;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Choice<'a> {
+    index: u64,
+    delta: Delta<'a>,
+    finish_reason: Option<FinishReason>,
+    logprobs: Option<RawJson<'a>>,
+    usage: Usage,
+    is_error: bool,
+}
+
+impl<'a> Choice<'a> {
+    #[inline]
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
+        let mut choice = Choice::default();
+        let mut scratch = [0; KEY_BYTES];
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            match key.lookup(&mut scratch) {
+                b"index" => choice.index = number(scanner.value()?).unwrap_or(0),
+                b"delta" | b"message" if scanner.kind()? == Kind::Object => choice.delta.read(scanner)?,
+                b"text" if scanner.kind()? == Kind::String => choice.delta.content = scanner.string()?,
+                b"finish_reason" => choice.finish_reason = FinishReason::read(scanner.value()?),
+                b"logprobs" if scanner.kind()? == Kind::Object => choice.logprobs = token_logprobs(scanner)?,
+                b"usage" if scanner.kind()? == Kind::Object => choice.usage = Usage::read(scanner.value()?)?,
+                b"error" => choice.is_error |= says_error(scanner.value()?),
+                _ => {
+                    scanner.value()?;
+                }
+            }
+        }
+        Ok(choice)
+    }
+}
+
+impl<'a> Delta<'a> {
+    #[inline]
+    fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
+        let mut scratch = [0; KEY_BYTES];
+        let mut reasoning = RawStr::default();
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            let name = key.lookup(&mut scratch);
+            match (name, scanner.kind()?) {
+                (b"content", Kind::String) => self.content = scanner.string()?,
+                (b"content", Kind::Array) => self.parts = Some(scanner.value()?),
+                (b"reasoning_content", Kind::String) => self.reasoning = scanner.string()?,
+                (b"reasoning", Kind::String) => reasoning = scanner.string()?,
+                (b"refusal", Kind::String) => self.refusal = scanner.string()?,
+                (b"tool_calls", Kind::Array) => self.tool_calls = Some(scanner.value()?),
+                (b"function_call", Kind::Object) => self.function_call = Some(scanner.value()?),
+                _ => {
+                    scanner.value()?;
+                }
+            }
+        }
+        // Gateways send the same text under both names.
+        if self.reasoning.is_empty() {
+            self.reasoning = reasoning;
+        }
+        Ok(())
+    }
+}
+
+impl FinishReason {
+    /// `null`, `""` and the text `"null"` mean that the model goes on.
+    fn read(value: RawJson<'_>) -> Option<Self> {
+        match value.as_str()?.decode().as_ref() {
+            "" | "null" => None,
+            "length" | "max_tokens" => Some(FinishReason::Length),
+            "error" | "abort" => Some(FinishReason::Failed),
+            _ => Some(FinishReason::Stop),
+        }
+    }
+}
+
+impl Usage {
+    fn read(value: RawJson<'_>) -> Result<Self, JsonError> {
+        let mut usage = Usage::default();
+        let mut scratch = [0; KEY_BYTES];
+        let mut scanner = Scanner::new(value.bytes());
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            let name = key.lookup(&mut scratch);
+            let value = scanner.value()?;
+            match name {
+                b"prompt_tokens" => usage.prompt_tokens = number(value),
+                b"completion_tokens" => usage.completion_tokens = number(value),
+                _ => {}
+            }
+        }
+        Ok(usage)
+    }
+}
+
+fn read_timings(value: RawJson<'_>) -> Result<Timings, JsonError> {
+    let mut timings = Timings::default();
+    if value.kind() != Kind::Object {
+        return Ok(timings);
+    }
+    let mut scratch = [0; KEY_BYTES];
+    let mut scanner = Scanner::new(value.bytes());
+    scanner.begin_object()?;
+    while let Some(key) = scanner.next_key()? {
+        let name = key.lookup(&mut scratch);
+        let value = scanner.value()?;
+        match name {
+            b"prompt_ms" => timings.prompt_ns = milliseconds(value),
+            b"predicted_ms" => timings.predicted_ns = milliseconds(value),
+            _ => {}
+        }
+    }
+    Ok(timings)
+}
+
+/// The `content` list of a `logprobs` object.
+fn token_logprobs<'a>(scanner: &mut Scanner<'a>) -> Result<Option<RawJson<'a>>, JsonError> {
+    let mut found = None;
+    let mut scratch = [0; KEY_BYTES];
+    scanner.begin_object()?;
+    while let Some(key) = scanner.next_key()? {
+        let name = key.lookup(&mut scratch);
+        let is_content = name == b"content";
+        let value = scanner.value()?;
+        if is_content && value.kind() == Kind::Array && !value.is_empty_container() {
+            found = Some(value);
+        }
+    }
+    Ok(found)
+}
+
+/// `error: null`, `false` and `""` say that there is none.
+fn says_error(value: RawJson<'_>) -> bool {
+    !matches!(value.bytes(), b"null" | b"false" | b"\"\"")
+}
+
+/// A count. Some backends write `12.0`.
+fn number(value: RawJson<'_>) -> Option<u64> {
+    let text = std::str::from_utf8(value.bytes()).ok().filter(|_| value.kind() == Kind::Number)?;
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<f64>().ok().filter(|count| *count >= 0.0).map(|count| count as u64))
+}
+
+fn milliseconds(value: RawJson<'_>) -> Option<u64> {
+    let text = std::str::from_utf8(value.bytes()).ok().filter(|_| value.kind() == Kind::Number)?;
+    text.parse::<f64>().ok().filter(|ms| *ms >= 0.0).map(|ms| (ms * 1e6) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> ChatCompletionChunk<'_> {
+        ChatCompletionChunk::read(text.as_bytes()).unwrap()
+    }
+
+    fn content(text: &str) -> String {
+        read(text).delta.content.decode().into_owned()
+    }
+
+    #[test]
+    fn the_usual_chunk() {
+        let chunk = read(
+            r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"f",
+            "choices":[{"index":0,"delta":{"role":"assistant","content":" Hi\n"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x"}"#,
+        );
+        assert_eq!(chunk.delta.content.raw(), br" Hi\n");
+        assert!(chunk.has_choice && !chunk.is_error && chunk.finish_reason.is_none());
+        assert_eq!(chunk.usage, Usage::default());
+    }
+
+    #[test]
+    fn whole_answers_and_completions_are_read_by_the_same_reader() {
+        assert_eq!(content(r#"{"choices":[{"message":{"content":"a"}}]}"#), "a");
+        assert_eq!(content(r#"{"choices":[{"text":"b"}]}"#), "b");
+        assert_eq!(content(r#"{"ch\u006fices":[{"delta":{"c\u006fntent":"c"}}]}"#), "c");
+    }
+
+    #[test]
+    fn what_is_null_missing_or_of_another_kind_is_absent() {
+        for text in [
+            r#"{"choices":[{"delta":{"content":null,"role":null,"reasoning":{"x":1},"tool_calls":null}}]}"#,
+            r#"{"choices":[{"delta":null}]}"#,
+            r#"{"choices":[{"delta":{}}]}"#,
+            r#"{"choices":[{}]}"#,
+            r#"{"choices":[null]}"#,
+            r#"{"choices":[],"prompt_filter_results":[{"a":[]}]}"#,
+            r#"{"choices":null,"usage":null}"#,
+            "{}",
+        ] {
+            let chunk = read(text);
+            assert!(!chunk.is_error, "{text}");
+            assert_eq!((chunk.delta, chunk.finish_reason), (Delta::default(), None), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_choice_zero_counts_wherever_it_stands() {
+        assert_eq!(
+            content(
+                r#"{"choices":[{"index":1,"delta":{"content":"b"}},{"delta":{"content":"a"},"index":0}]}"#
+            ),
+            "a"
+        );
+    }
+
+    #[test]
+    fn the_last_of_two_equal_members_wins() {
+        assert_eq!(content(r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#), "b");
+    }
+
+    #[test]
+    fn finish_reasons() {
+        for (word, expected) in [
+            ("null", None),
+            (r#""""#, None),
+            (r#""null""#, None),
+            (r#""stop""#, Some(FinishReason::Stop)),
+            (r#""tool_calls""#, Some(FinishReason::Stop)),
+            (r#""content_filter""#, Some(FinishReason::Stop)),
+            (r#""eos_token""#, Some(FinishReason::Stop)),
+            (r#""length""#, Some(FinishReason::Length)),
+            (r#""max_tokens""#, Some(FinishReason::Length)),
+            (r#""error""#, Some(FinishReason::Failed)),
+            (r#""abort""#, Some(FinishReason::Failed)),
+        ] {
+            let text = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":{word}}}]}}"#);
+            assert_eq!(read(&text).finish_reason, expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn usage_takes_whole_floats_and_nothing_odd() {
+        let usage = |text: &str| read(&format!(r#"{{"choices":[],"usage":{text}}}"#)).usage;
+        let counts = |prompt, completion| Usage { prompt_tokens: prompt, completion_tokens: completion };
+        assert_eq!(
+            usage(r#"{"prompt_tokens":7,"completion_tokens":9.0,"total_tokens":16}"#),
+            counts(Some(7), Some(9))
+        );
+        assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":-1}"#), counts(None, None));
+        assert_eq!(usage(r#"{"completion_tokens":1e400}"#), counts(None, Some(u64::MAX)));
+    }
+
+    #[test]
+    fn timings_are_nanoseconds() {
+        let chunk = read(r#"{"choices":[],"timings":{"prompt_ms":1.5,"predicted_ms":0.000001}}"#);
+        assert_eq!(chunk.timings, Timings { prompt_ns: Some(1_500_000), predicted_ns: Some(1) });
+    }
+
+    #[test]
+    fn reasoning_is_taken_once_under_either_name() {
+        let reasoning = |text: &str| read(text).delta.reasoning.decode().into_owned();
+        assert_eq!(reasoning(r#"{"choices":[{"delta":{"reasoning":"b"}}]}"#), "b");
+        assert_eq!(reasoning(r#"{"choices":[{"delta":{"reasoning":"a","reasoning_content":"a"}}]}"#), "a");
+    }
+
+    #[test]
+    fn every_shape_of_an_error_is_one() {
+        for text in [
+            r#"{"error":{"message":"m","code":500}}"#,
+            r#"{"error":{"message":"m"},"choices":[]}"#,
+            r#"{"choices":[{"error":{"message":"m"},"finish_reason":"error"}]}"#,
+            r#"{"error":"text"}"#,
+            r#"{"object":"error","message":"m"}"#,
+            r#"{"error":{"x":1},"message":"m"}"#,
+            r#"{"type":"error","error":{"message":"m"}}"#,
+            r#"{"detail":"d"}"#,
+            r#"{"code":400,"message":"m","type":"t"}"#,
+        ] {
+            assert!(read(text).is_error, "{text}");
+        }
+        for text in [r#"{"error":null,"choices":[]}"#, r#"{"error":"","choices":[{"delta":{}}]}"#] {
+            assert!(!read(text).is_error, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_complete_object_is_refused() {
+        for text in ["", "[]", "{", r#"{"choices":[{"delta":{"content":"a}"#, "{} x", "hello"] {
+            assert!(ChatCompletionChunk::read(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

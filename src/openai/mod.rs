@@ -1,0 +1,17 @@
+//! Floor 1: the OpenAI dialect, as the servers that call themselves compatible really speak it.
+//!
+//! Requests are written, chunks and bodies are read in place. What a kind of backend accepts or refuses is a row in
+//! [`dialect`](Dialect); what one sends is a case in the chunk reader.
+#![deny(clippy::indexing_slicing)]
+
+mod chunk;
+mod dialect;
+mod error;
+mod request;
+mod response;
+
+pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
+pub use dialect::{Dialect, Parameter, Profile, Refused};
+pub use error::ApiError;
+pub use request::{ContentPart, ImageSource, RequestWriter, Sampling, ToolCallRef};
+pub use response::{Model, parse_models};
