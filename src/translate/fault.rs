@@ -1,0 +1,40 @@
+//! [`Fault`]: why a backend's answer cannot become an Ollama answer.
+
+use crate::openai::ApiError;
+use crate::wire::SseError;
+use std::fmt;
+
+/// What was wrong with the answer. Which status that is, if any can still be sent, is decided on floor 3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The backend said so itself.
+    Backend(ApiError),
+    /// It ended before it was finished.
+    Truncated,
+    /// It is no answer; the words say what is wrong with it.
+    Malformed(String),
+    /// A part of it is larger than the given number of bytes.
+    TooLarge(&'static str, usize),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Backend(error) if error.message.is_empty() => {
+                f.write_str("the backend reported an error without a message")
+            }
+            Fault::Backend(error) => f.write_str(&error.message),
+            Fault::Truncated => f.write_str("the backend's answer ended before it was complete"),
+            Fault::Malformed(what) => write!(f, "the backend sent something that is not an answer: {what}"),
+            Fault::TooLarge(what, max) => write!(f, "the backend sent {what} of more than {max} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<SseError> for Fault {
+    fn from(error: SseError) -> Self {
+        Fault::TooLarge("an event", error.max_event_bytes)
+    }
+}

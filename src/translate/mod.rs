@@ -1,0 +1,31 @@
+//! Floor 2: one dialect to the other. Pure functions and one state machine; time comes in as an argument.
+//!
+//! | Ollama | OpenAI | by |
+//! |---|---|---|
+//! | `POST /api/chat` | `POST /chat/completions` | [`write_chat`], [`StreamTranslator`] |
+//! | `POST /api/generate` | `POST /chat/completions` | [`write_generate`], [`StreamTranslator`] |
+//! | the same with `raw` or `suffix` | `POST /completions` | [`write_generate`], [`StreamTranslator`] |
+//! | `GET /api/tags`, `POST /api/show` | `GET /models` | [`Catalogue`] |
+#![deny(clippy::indexing_slicing)]
+
+mod chat;
+mod fault;
+mod generate;
+mod history;
+mod media;
+mod models;
+mod options;
+mod stream;
+mod tools;
+mod whole;
+
+pub use chat::write_chat;
+pub use fault::Fault;
+pub use generate::{is_completion, write_generate};
+pub use models::{Catalogue, ModelSettings};
+pub use stream::{Answering, BodyKind, StreamTranslator, Wanted};
+
+/// Where a request goes, below the backend's base URL.
+pub const CHAT_COMPLETIONS: &str = "/chat/completions";
+/// Where a request without a chat template goes.
+pub const COMPLETIONS: &str = "/completions";

@@ -1,0 +1,52 @@
+//! Ollama's `options` to OpenAI's sampling parameters.
+//!
+//! Nothing is sent that the client did not set: Ollama's defaults are not OpenAI's, and reasoning models refuse any
+//! temperature but their own. Without a counterpart anywhere: `num_ctx`, `num_keep`, `num_batch`, `num_gpu` and the
+//! rest that is about loading a model.
+
+use crate::ollama::{Format, Options, Think};
+use crate::openai::{Parameter, Profile, RequestWriter, Sampling};
+
+/// The sampling parameters of a request.
+pub(super) fn sampling<'a>(options: &Options<'a>) -> Sampling<'a> {
+    Sampling {
+        numbers: [
+            (Some(Parameter::Temperature), options.temperature),
+            (Some(Parameter::TopP), options.top_p),
+            (Some(Parameter::MinP), options.min_p),
+            (Some(Parameter::TypicalP), options.typical_p),
+            (Some(Parameter::FrequencyPenalty), options.frequency_penalty),
+            (Some(Parameter::PresencePenalty), options.presence_penalty),
+            (Some(Parameter::RepeatPenalty), options.repeat_penalty),
+            (Some(Parameter::RepetitionPenalty), options.repeat_penalty),
+        ],
+        // Zero and less mean "no limit" to Ollama, which is what OpenAI means by leaving it out.
+        max_tokens: options.num_predict.filter(|count| *count > 0),
+        top_k: options.top_k,
+        repeat_last_n: options.repeat_last_n,
+        seed: options.seed.filter(|seed| *seed >= 0),
+        stop: options.stop,
+    }
+}
+
+/// `format`, on a chat.
+pub(super) fn format(format: Format<'_>, writer: &mut RequestWriter<'_>) {
+    match format {
+        Format::Text => {}
+        Format::Json => writer.json_format(),
+        Format::Schema(schema) => writer.schema_format(schema),
+    }
+}
+
+/// `think`, on a chat. A level is the backend's effort; on and off are switches that only some chat templates have, and
+/// a backend that cannot think must still answer a client that says `false`.
+pub(super) fn think(think: Think, writer: &mut RequestWriter<'_>) {
+    match (think, writer.dialect().profile) {
+        (Think::Unset, _) => {}
+        (Think::Level("max"), Profile::OpenAi) => writer.reasoning_effort("xhigh"),
+        (Think::Level("max"), _) => writer.reasoning_effort("high"),
+        (Think::Level(level), _) => writer.reasoning_effort(level),
+        (Think::On, _) => writer.enable_thinking(true),
+        (Think::Off, _) => writer.enable_thinking(false),
+    }
+}

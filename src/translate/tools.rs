@@ -1,0 +1,415 @@
+//! [`ToolCallAssembler`]: fragments of tool calls to whole calls.
+//!
+//! OpenAI streams the arguments of a call as pieces of a string; Ollama's clients want one object. Backends differ in
+//! everything else about it (the dialect catalogue's rows C-1 to C-14): which call a fragment belongs to is told by its
+//! index, else by its identifier, else by its place; names come once, again and again, or in pieces; arguments come as
+//! text or as an object.
+
+use super::Fault;
+use crate::wire::{JsonError, JsonWriter, KEY_BYTES, Kind, RawJson, RawStr, Scanner};
+use bytes::BytesMut;
+
+/// Calls in one answer, bytes of arguments in one call and in all: far beyond what a model sends, and an end for one
+/// that does not stop.
+const MAX_CALLS: usize = 128;
+const MAX_CALL_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 4 << 20;
+
+/// Collects fragments until the answer is finished.
+#[derive(Debug, Default)]
+pub(super) struct ToolCallAssembler {
+    slots: Vec<Slot>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    /// The text of the arguments, decoded from the string it came in.
+    arguments: Vec<u8>,
+}
+
+/// One element of a `tool_calls` delta.
+#[derive(Default)]
+struct Fragment<'a> {
+    index: Option<u64>,
+    id: RawStr<'a>,
+    name: RawStr<'a>,
+    arguments: Option<RawJson<'a>>,
+}
+
+impl ToolCallAssembler {
+    /// Whether there is nothing to emit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Takes the `tool_calls` of a delta.
+    pub(super) fn push(&mut self, calls: RawJson<'_>) -> Result<(), Fault> {
+        let fragments =
+            read_fragments(calls).map_err(|error| Fault::Malformed(format!("tool_calls: {error}")))?;
+        let alone = fragments.len() == 1;
+        for (place, fragment) in fragments.into_iter().enumerate() {
+            self.add(fragment, place, alone)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the older `function_call` of a delta: there is only one.
+    pub(super) fn push_function(&mut self, function: RawJson<'_>) -> Result<(), Fault> {
+        let mut fragment = Fragment { index: Some(0), ..Fragment::default() };
+        fragment
+            .read_function(function)
+            .map_err(|error| Fault::Malformed(format!("function_call: {error}")))?;
+        self.add(fragment, 0, true)
+    }
+
+    fn add(&mut self, fragment: Fragment<'_>, place: usize, alone: bool) -> Result<(), Fault> {
+        let at = match self.slot_of(&fragment, place, alone) {
+            Some(at) => at,
+            None if self.slots.len() == MAX_CALLS => return Err(Fault::TooLarge("tool calls", MAX_CALLS)),
+            None => {
+                self.slots.push(Slot { index: fragment.index, ..Slot::default() });
+                self.slots.len() - 1
+            }
+        };
+        let Some(slot) = self.slots.get_mut(at) else { return Ok(()) };
+        if slot.id.is_empty() {
+            slot.id = fragment.id.decode().into_owned();
+        }
+        slot.add_name(&fragment.name.decode());
+        let before = slot.arguments.len();
+        if let Some(arguments) = fragment.arguments {
+            match arguments.as_str() {
+                Some(text) => slot.arguments.extend_from_slice(text.decode().as_bytes()),
+                None => slot.arguments.extend_from_slice(arguments.bytes()),
+            }
+        }
+        self.bytes += slot.arguments.len() - before;
+        if slot.arguments.len() > MAX_CALL_BYTES || self.bytes > MAX_BYTES {
+            return Err(Fault::TooLarge("the arguments of tool calls", MAX_CALL_BYTES));
+        }
+        Ok(())
+    }
+
+    /// The call that a fragment goes on with; `None` begins one.
+    fn slot_of(&self, fragment: &Fragment<'_>, place: usize, alone: bool) -> Option<usize> {
+        let id = fragment.id.decode();
+        if let Some(index) = fragment.index {
+            let at = self.slots.iter().rposition(|slot| slot.index == Some(index))?;
+            // Some backends number every call 0. Another identifier alone does not make another call (others change it
+            // with each fragment); with a name behind whole arguments it does.
+            let slot = self.slots.get(at)?;
+            let is_next = !id.is_empty() && !slot.id.is_empty() && id != slot.id && !fragment.name.is_empty();
+            return if is_next && slot.is_whole() { None } else { Some(at) };
+        }
+        if !id.is_empty() {
+            return self.slots.iter().position(|slot| slot.id == id);
+        }
+        if !alone {
+            return (place < self.slots.len()).then_some(place);
+        }
+        let last = self.slots.last()?;
+        let is_next = !fragment.name.is_empty() && last.is_whole();
+        if is_next { None } else { Some(self.slots.len() - 1) }
+    }
+
+    /// The calls as the elements of Ollama's `tool_calls`, in order. `made_id` names a call that the backend did not.
+    pub(super) fn finish(&mut self, made_id: impl Fn(usize) -> String) -> Result<Vec<BytesMut>, Fault> {
+        let mut slots = std::mem::take(&mut self.slots);
+        self.bytes = 0;
+        slots.sort_by_key(|slot| slot.index.unwrap_or(u64::MAX));
+        let mut calls = Vec::new();
+        for slot in slots.iter().filter(|slot| !slot.name.is_empty()) {
+            for arguments in slot.values()? {
+                let index = calls.len();
+                let mut call = BytesMut::new();
+                // Only the first of several objects under one identifier keeps it.
+                let is_taken = slot.id.is_empty() || calls.iter().any(|(id, _)| *id == slot.id);
+                let id = if is_taken { made_id(index) } else { slot.id.clone() };
+                write_call(&id, index, &slot.name, &arguments, &mut call);
+                calls.push((id, call));
+            }
+        }
+        Ok(calls.into_iter().map(|(_, call)| call).collect())
+    }
+}
+
+impl Slot {
+    /// The name comes once, or again with every fragment, or in pieces.
+    fn add_name(&mut self, name: &str) {
+        if !self.name.ends_with(name) {
+            self.name.push_str(name);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut scanner = Scanner::new(&self.arguments);
+        scanner.value().is_ok() && scanner.end().is_ok()
+    }
+
+    /// The arguments as objects: one, or several that a backend ran together.
+    fn values(&self) -> Result<Vec<Vec<u8>>, Fault> {
+        let broken =
+            |what: &str| Fault::Malformed(format!("invalid tool call arguments for {:?}: {what}", self.name));
+        let mut rest = self.arguments.trim_ascii();
+        let mut values = Vec::new();
+        while !rest.is_empty() {
+            let mut scanner = Scanner::new(rest);
+            let value = scanner.value().map_err(|error| broken(&error.to_string()))?;
+            match value.kind() {
+                Kind::Object => values.push(value.bytes().to_vec()),
+                Kind::Null => {}
+                // Encoded once too often.
+                Kind::String => values
+                    .push(inner_object(value).ok_or_else(|| broken("expected an object, found string"))?),
+                other => return Err(broken(&format!("expected an object, found {}", other.name()))),
+            }
+            rest = rest.get(scanner.offset()..).unwrap_or_default().trim_ascii();
+        }
+        if values.is_empty() {
+            values.push(b"{}".to_vec());
+        }
+        Ok(values)
+    }
+}
+
+fn inner_object(text: RawJson<'_>) -> Option<Vec<u8>> {
+    let inner = text.as_str()?.decode();
+    if inner.trim().is_empty() {
+        return Some(b"{}".to_vec());
+    }
+    let mut scanner = Scanner::new(inner.as_bytes());
+    let value = scanner.value().ok().filter(|value| value.kind() == Kind::Object)?.bytes().to_vec();
+    scanner.end().ok().map(|()| value)
+}
+
+fn write_call(id: &str, index: usize, name: &str, arguments: &[u8], out: &mut BytesMut) {
+    let mut json = JsonWriter::new(out);
+    json.begin_object();
+    json.key("id");
+    json.string(id);
+    json.key("function");
+    json.begin_object();
+    json.key("index");
+    json.uint(index as u64);
+    json.key("name");
+    json.string(name);
+    json.key("arguments");
+    if let Ok(value) = Scanner::new(arguments).value() {
+        json.raw_compact(value);
+    }
+    json.end_object();
+    json.end_object();
+}
+
+fn read_fragments(calls: RawJson<'_>) -> Result<Vec<Fragment<'_>>, JsonError> {
+    let mut fragments = Vec::new();
+    let mut scanner = Scanner::new(calls.bytes());
+    scanner.begin_array()?;
+    while scanner.next_element()? {
+        let value = scanner.value()?;
+        if value.kind() == Kind::Object {
+            fragments.push(Fragment::read(value)?);
+        }
+    }
+    Ok(fragments)
+}
+
+impl<'a> Fragment<'a> {
+    fn read(value: RawJson<'a>) -> Result<Self, JsonError> {
+        let mut fragment = Fragment::default();
+        let mut scratch = [0; KEY_BYTES];
+        let mut scanner = Scanner::new(value.bytes());
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            let name = key.lookup(&mut scratch);
+            let value = scanner.value()?;
+            match name {
+                b"index" => {
+                    fragment.index =
+                        std::str::from_utf8(value.bytes()).ok().and_then(|text| text.parse().ok())
+                }
+                b"id" => fragment.id = value.as_str().unwrap_or_default(),
+                b"function" => fragment.read_function(value)?,
+                _ => {}
+            }
+        }
+        Ok(fragment)
+    }
+
+    fn read_function(&mut self, value: RawJson<'a>) -> Result<(), JsonError> {
+        if value.kind() != Kind::Object {
+            return Ok(());
+        }
+        let mut scratch = [0; KEY_BYTES];
+        let mut scanner = Scanner::new(value.bytes());
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            let name = key.lookup(&mut scratch);
+            let value = scanner.value()?;
+            match name {
+                b"name" => self.name = value.as_str().unwrap_or_default(),
+                b"arguments" if value.kind() != Kind::Null => self.arguments = Some(value),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calls as "id name arguments", or the fault.
+    fn assembled(deltas: &[&str]) -> Result<Vec<String>, String> {
+        let mut assembler = ToolCallAssembler::default();
+        for delta in deltas {
+            assembler
+                .push(Scanner::new(delta.as_bytes()).value().unwrap())
+                .map_err(|fault| fault.to_string())?;
+        }
+        let calls = assembler.finish(|n| format!("made{n}")).map_err(|fault| fault.to_string())?;
+        Ok((0..)
+            .zip(calls)
+            .map(|(n, call)| {
+                let call: serde_json::Value = serde_json::from_slice(&call).unwrap();
+                assert_eq!(call["function"]["index"], n);
+                let function = &call["function"];
+                format!(
+                    "{} {} {}",
+                    call["id"].as_str().unwrap(),
+                    function["name"].as_str().unwrap(),
+                    function["arguments"]
+                )
+            })
+            .collect())
+    }
+
+    #[test]
+    fn fragments_as_backends_send_them() {
+        let table: &[(&str, &[&str], &[&str])] = &[
+            (
+                "OpenAI: name first, then pieces, two calls interleaved",
+                &[
+                    r#"[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]"#,
+                    r#"[{"index":1,"id":"b","function":{"name":"g","arguments":"{\"y\":"}}]"#,
+                    r#"[{"index":0,"function":{"arguments":"{\"x\":\"\\u00e9\"}"}}]"#,
+                    r#"[{"index":1,"function":{"arguments":" 2}"}}]"#,
+                ],
+                &[r#"a f {"x":"é"}"#, r#"b g {"y":2}"#],
+            ),
+            (
+                "no index, whole calls in one delta",
+                &[
+                    r#"[{"id":"a","function":{"name":"f","arguments":"{}"}},{"id":"b","function":{"name":"f","arguments":"{}"}}]"#,
+                ],
+                &["a f {}", "b f {}"],
+            ),
+            (
+                "null is absent; no index: the open call goes on",
+                &[
+                    r#"[{"index":null,"id":"a","function":{"name":"f","arguments":"{\"x\""}}]"#,
+                    r#"[{"index":null,"id":null,"function":{"name":null,"arguments":":1}"}}]"#,
+                ],
+                &[r#"a f {"x":1}"#],
+            ),
+            (
+                "no index, no identifier: a name behind whole arguments begins the next",
+                &[
+                    r#"[{"function":{"name":"f","arguments":"{}"}}]"#,
+                    r#"[{"function":{"name":"g","arguments":"{}"}}]"#,
+                ],
+                &["made0 f {}", "made1 g {}"],
+            ),
+            (
+                "every call is number 0",
+                &[
+                    r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]"#,
+                    r#"[{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]"#,
+                ],
+                &["a f {}", "b f {}"],
+            ),
+            (
+                "the full name and another identifier with every fragment",
+                &[
+                    r#"[{"index":0,"id":"a","function":{"name":"get_x","arguments":"{"}}]"#,
+                    r#"[{"index":0,"id":"b","function":{"name":"get_x","arguments":"}"}}]"#,
+                ],
+                &["a get_x {}"],
+            ),
+            (
+                "the name in pieces, behind the arguments",
+                &[
+                    r#"[{"index":0,"function":{"arguments":"{}"}}]"#,
+                    r#"[{"index":0,"function":{"name":"get_"}}]"#,
+                    r#"[{"index":0,"function":{"name":"x"}}]"#,
+                ],
+                &["made0 get_x {}"],
+            ),
+            (
+                "arguments as an object, absent, empty, null, encoded twice",
+                &[
+                    r#"[{"index":0,"function":{"name":"a","arguments":{"x":[1, 2]}}},{"index":1,"function":{"name":"b"}},
+                        {"index":2,"function":{"name":"c","arguments":""}},{"index":3,"function":{"name":"d","arguments":"null"}},
+                        {"index":4,"function":{"name":"e","arguments":"\"{\\\"x\\\":1}\""}}]"#,
+                ],
+                &[r#"made0 a {"x":[1,2]}"#, "made1 b {}", "made2 c {}", "made3 d {}", r#"made4 e {"x":1}"#],
+            ),
+            (
+                "two objects under one index",
+                &[r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}{\"x\":2}"}}]"#],
+                &[r#"a f {"x":1}"#, r#"made1 f {"x":2}"#],
+            ),
+            (
+                "a call without a name is dropped",
+                &[r#"[{"index":0,"id":"a","function":{"name":"","arguments":"{}"}}]"#],
+                &[],
+            ),
+            (
+                "the order is that of the indices",
+                &[r#"[{"index":1,"function":{"name":"g"}}]"#, r#"[{"index":0,"function":{"name":"f"}}]"#],
+                &["made0 f {}", "made1 g {}"],
+            ),
+        ];
+        for (what, deltas, expected) in table {
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            assert_eq!(assembled(deltas), Ok(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_a_fault() {
+        for arguments in [r#""{\"x\":""#, r#""[]""#, r#""5""#, r#""\"x\"""#, "[]"] {
+            let delta = format!(r#"[{{"index":0,"function":{{"name":"f","arguments":{arguments}}}}}]"#);
+            let fault = assembled(&[&delta]).unwrap_err();
+            assert!(fault.contains("invalid tool call arguments for \"f\": "), "{arguments}: {fault}");
+        }
+    }
+
+    #[test]
+    fn floods_come_to_an_end() {
+        let many: Vec<String> =
+            (0..=MAX_CALLS).map(|n| format!(r#"{{"index":{n},"function":{{"name":"f"}}}}"#)).collect();
+        assert!(assembled(&[&format!("[{}]", many.join(","))]).is_err());
+        let big = format!(
+            r#"[{{"index":0,"function":{{"name":"f","arguments":"{}"}}}}]"#,
+            " ".repeat(MAX_CALL_BYTES)
+        );
+        assert!(assembled(&[&big, &big]).is_err());
+    }
+
+    #[test]
+    fn the_older_function_call_is_one_call() {
+        let mut assembler = ToolCallAssembler::default();
+        for part in [r#"{"name":"f","arguments":"{\"x\""}"#, r#"{"arguments":":1}"}"#] {
+            assembler.push_function(Scanner::new(part.as_bytes()).value().unwrap()).unwrap();
+        }
+        let calls = assembler.finish(|_| "made".to_string()).unwrap();
+        assert_eq!(calls, [&br#"{"id":"made","function":{"index":0,"name":"f","arguments":{"x":1}}}"#[..]]);
+        assert!(assembler.is_empty());
+    }
+}
