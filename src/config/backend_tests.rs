@@ -1,0 +1,170 @@
+//! The key, the URL and the model map: what comes from files, what is sent, and what must never be shown.
+
+use super::*;
+
+#[test]
+fn a_key_is_never_shown() {
+    const KEY: &str = "sk-CANARY-0123456789";
+    let bad = "sk-CANARY 0123456789";
+    let file = &[("sk-CANARY-path", KEY), ("two", bad), ("fine", KEY)];
+    let world = World { args: &[], env: &[("OPENAI_API_KEY", KEY)], files: file };
+    let config = world.config();
+    assert_eq!(config.backend.key.as_ref().unwrap().expose(), KEY);
+    assert_eq!(
+        format!("{} {:?}", config.backend.key.as_ref().unwrap(), config.backend.key),
+        "<hidden> Some(<hidden>)"
+    );
+    assert!(!format!("{config:?}").contains("CANARY"));
+
+    let url = "http://user:sk-CANARY-1@host:x/v1?api-key=sk-CANARY-2";
+    let faulty: &[(Args, Env)] = &[
+        (&[], &[("OPENAI_API_KEY", bad)]),
+        (&[], &[("OPENAI_API_KEY", KEY), ("OPENAI_API_KEY_FILE", "two")]),
+        (&[], &[("OPENAI_API_KEY_FILE", "sk-CANARY-absent")]),
+        (&["--api-key-file", "sk-CANARY-absent"], &[]),
+        (&["--api-key", KEY], &[]),
+        (&["--api-key", KEY, "--port=x"], &[]),
+        (&[&format!("--api-key={KEY}")], &[]),
+        (&["--apikey", KEY], &[]),
+        (&[&format!("--token={KEY}")], &[]),
+        (&["-k", KEY], &[]),
+        (&[&format!("-k{KEY}")], &[]),
+        (&[KEY], &[]),
+        (&["serve", KEY], &[]),
+        (&[], &[("OPENAI_BASE_URL", url)]),
+        (&["--base-url", url], &[]),
+        (&["--base-url", "http://sk-CANARY@host"], &[]),
+    ];
+    for (args, env) in faulty {
+        let errors = World { args, env, files: file }.parse().unwrap_err();
+        assert!(!format!("{errors} {errors:?}").contains("CANARY"), "{args:?} {env:?}: {errors}");
+    }
+    let base = with(&[], &[("OPENAI_BASE_URL", "http://h/v1?api-key=sk-CANARY")]).config().backend.base;
+    assert_eq!(format!("{base} {base:?}"), "http://h/v1?... BaseUrl(http://h/v1?...)");
+    assert!(base.join("/models").to_string().contains("CANARY"), "but it is sent");
+}
+
+#[test]
+fn the_flag_for_a_key_says_where_keys_go() {
+    let faults = with(&["--api-key", "sk-1", "--log-format", "xml"], &[]).faults();
+    assert_eq!(faults.len(), 2, "its value is no command: {faults:?}");
+    for word in ["OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "visible to every user"] {
+        assert!(faults[0].contains(word), "{faults:?}");
+    }
+}
+
+#[test]
+fn the_key_may_come_from_a_file() {
+    let files = &[("a", "\u{feff}sk-a\r\n"), ("b", "sk-b")];
+    let key = |env: Env| World { args: &[], env, files }.config().backend.key.unwrap().expose().to_owned();
+    assert_eq!(key(&[("OPENAI_API_KEY_FILE", "a")]), "sk-a");
+    assert_eq!(key(&[("OPENAI_API_KEY_FILE", "a"), ("OPENAI_API_KEY", " sk-a\n")]), "sk-a", "the same twice");
+    let env = &[("OPENAI_API_KEY_FILE", "b"), ("OPENAI_API_KEY", "sk-a")];
+    let faults = World { args: &[], env, files }.faults();
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults[0].contains("OPENAI_API_KEY = <hidden>") && faults[0].contains("OPENAI_API_KEY_FILE"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn base_urls_and_the_endpoints_under_them() {
+    let rows = [
+        ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
+        ("http://localhost:8000", "http://localhost:8000/v1/chat/completions"),
+        ("http://localhost:8000/", "http://localhost:8000/v1/chat/completions"),
+        ("http://h/v1/", "http://h/v1/chat/completions"),
+        ("http://h/v1//", "http://h/v1/chat/completions"),
+        ("HTTP://h/api/v3", "http://h/api/v3/chat/completions"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1/chat/completions"),
+        ("\"http://h/v1\"", "http://h/v1/chat/completions"),
+        ("http://h?", "http://h/v1/chat/completions"),
+        ("https://h/openai/d/gpt?api-version=1", "https://h/openai/d/gpt/chat/completions?api-version=1"),
+        ("https://h/?api-version=1", "https://h/v1/chat/completions?api-version=1"),
+        ("https://g/v1beta/openai/", "https://g/v1beta/openai/chat/completions"),
+    ];
+    for (value, expected) in rows {
+        let base = with(&[], &[("OPENAI_BASE_URL", value)]).config().backend.base;
+        assert_eq!(base.join("/chat/completions").to_string(), expected, "{value}");
+        assert_eq!(base.join("chat/completions").to_string(), expected, "{value}");
+    }
+    let base = with(&[], &[("OPENAI_BASE_URL", "http://h/v1?a=1")]).config().backend.base;
+    assert_eq!(base.join("/models?limit=2").to_string(), "http://h/v1/models?a=1&limit=2");
+    assert_eq!(base.join("/models/org/name").to_string(), "http://h/v1/models/org/name?a=1");
+    assert_eq!(
+        base.join("//evil.example/x").to_string(),
+        "http://h/v1//evil.example/x?a=1",
+        "the origin stays"
+    );
+    assert_eq!(base.join("@evil.example/").host(), Some("h"));
+    assert_eq!(base.join("/a b\r\nc").to_string(), "http://h/v1?a=1", "no path: the base");
+    let plain = with(&[], &[("OPENAI_BASE_URL", "http://h")]).config().backend.base;
+    assert_eq!(plain.join("/models?limit=2").to_string(), "http://h/v1/models?limit=2");
+}
+
+#[test]
+fn both_shapes_of_the_model_map() {
+    let read = |text: &str| {
+        let files = &[("map", text)];
+        World { args: &["--model-map", "map"], env: &[], files }.config()
+    };
+    let config = read(r#"{"_note": 1, "z": "gpt-4o", "a": " o3 ", "z": "gpt-5"}"#);
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(
+        config.models.aliases,
+        [pair("a", "o3"), pair("z", "gpt-5")],
+        "the last of two equal keys counts"
+    );
+    assert_eq!(config.models.default_model, None);
+
+    let config = read(
+        "\u{feff}{\"model_mappings\": {\"llama3:8b\": \"gpt-4o\", \"_\": []}, \"_c\": 1, \"default_model\": \"o3\"}",
+    );
+    assert_eq!(config.models.aliases, [pair("llama3:8b", "gpt-4o")]);
+    assert_eq!(config.models.default_model.as_deref(), Some("o3"));
+    assert!(read(r#"{"model_mappings": {}, "default_model": null}"#).models.aliases.is_empty());
+    assert_eq!(read(r#"{"default_model": "m"}"#).models.default_model.as_deref(), Some("m"));
+    assert_eq!(
+        read(r#"{"model_mappings": "m"}"#).models.aliases,
+        [pair("model_mappings", "m")],
+        "an alias as others"
+    );
+    let config = read(r#"{"model_mappings": {}, "comment": "x"}"#);
+    assert!(config.models.aliases.is_empty());
+    assert!(config.warnings.iter().any(|text| text.contains("\"comment\"")), "{:?}", config.warnings);
+    // Many keys keep their order.
+    let many: Vec<_> = (0..200).map(|n| format!("\"m{n}\":\"t{n}\"")).collect();
+    let aliases = read(&format!("{{{}}}", many.join(","))).models.aliases;
+    assert!(aliases.iter().enumerate().all(|(n, (alias, _))| *alias == format!("m{n}")));
+}
+
+#[test]
+fn a_wrong_model_map_is_refused_by_key() {
+    let faults = |text: &str| {
+        let files = &[("map", text)];
+        World { args: &[], env: &[("MODEL_MAPPING_FILE", "map")], files }.faults()
+    };
+    let two = faults(r#"{"a": 1, "b": "ok", "c": {"d": "e"}}"#);
+    assert_eq!(two.len(), 2);
+    assert_eq!(two[0], r#"MODEL_MAPPING_FILE = "map": expected a model name under "a""#);
+    assert!(two[1].ends_with("under \"c\""));
+    assert!(faults(r#"{"model_mappings": {"x": null}}"#)[0].ends_with("under \"x\""));
+    assert!(faults(r#"{"model_mappings": {}, "default_model": 3}"#)[0].ends_with("under \"default_model\""));
+    assert!(faults(r#"{"": "x"}"#)[0].ends_with("under \"\""));
+    assert!(faults(r#"{"x": " "}"#)[0].ends_with("under \"x\""));
+    assert!(faults("{\"a\": ")[0].contains("expected valid json"));
+    assert!(faults("[]")[0].contains("expected a json object"));
+    assert_eq!(faults(&"[".repeat(1 << 20)).len(), 1, "depth does not exhaust the stack");
+}
+
+proptest! {
+    #[test]
+    fn no_path_leads_away_from_the_base(path in "\\PC{0,40}|[/@:?#.%a-z]{0,20}") {
+        let base = BaseUrl::new("https://host:1/v1?k=v").unwrap();
+        let uri = base.join(&path);
+        prop_assert_eq!(uri.scheme_str(), Some("https"));
+        prop_assert_eq!(uri.authority().map(|it| it.as_str()), Some("host:1"));
+        prop_assert!(uri.path().starts_with("/v1") && uri.query().is_some_and(|query| query.starts_with("k=v")));
+    }
+}

@@ -1,0 +1,312 @@
+//! Stage 2: from text to a [`Config`]. Which value of a setting wins is decided here; a value that loses is not looked
+//! at. A fault does not end the reading: whoever has three settings wrong is told of three.
+
+use super::gather::Stage;
+use super::model_map::{self, ModelMap};
+use super::{
+    Backend, BaseUrl, Command, Config, HIDDEN, Level, Listen, Log, Models, Secret, Setting, backend,
+    settings, values,
+};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const BOOLEAN: &str = "true or false";
+const ORIGIN: &str = "web origins with commas between, as in https://chat.example, one * each";
+
+impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
+    /// `None` only after a fault.
+    pub(super) fn config(&mut self, command: Command) -> Option<Config> {
+        let listen = self.listen();
+        let base = self.base_url();
+        let key = self.key().filter(|_| !matches!(command, Command::Demo { .. }));
+        let trust_all = self.take(&settings::NO_TLS_CHECK, BOOLEAN, values::boolean);
+        let ca_file = self.ca_file();
+        let profile = self.take(
+            &settings::BACKEND_PROFILE,
+            "auto, openai, openrouter, vllm, llama.cpp or standard",
+            values::profile,
+        );
+        let models = self.models();
+        let timeout = self.take(&settings::REQUEST_TIMEOUT, "seconds from 1 to 86400", |text| {
+            values::seconds(text, 1.0, 86_400.0)
+        });
+        let retries = self.take(&settings::MAX_RETRIES, "a whole number from 0 to 10", |text| {
+            values::whole(text, 0, 10).and_then(|count| u32::try_from(count).ok())
+        });
+        let max_body_bytes = self.take(
+            &settings::REQUEST_MAX_SIZE,
+            "bytes, or a number with KB, MB, GB, KiB, MiB or GiB, more than 0",
+            values::bytes,
+        );
+        let grace = self.take(&settings::SHUTDOWN_GRACE, "seconds from 0 to 3600", |text| {
+            values::seconds(text, 0.0, 3600.0)
+        });
+        let origins = self.entries(&settings::ORIGINS, ORIGIN, values::origin);
+        let log = self.log();
+        let ollama_version = self.take(
+            &settings::OLLAMA_VERSION,
+            "three numbers with dots between, as in 0.17.6",
+            values::version,
+        );
+        let (listen, base, trust_all) = (listen?, base?, trust_all?);
+        self.warn(command, &listen, &base, key.is_some(), trust_all);
+        Some(Config {
+            listen,
+            backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile? },
+            models,
+            timeout: timeout?,
+            max_retries: retries?,
+            max_body_bytes: max_body_bytes?,
+            shutdown_grace: grace?,
+            origins: origins.unwrap_or_default(),
+            log: log?,
+            ollama_version: ollama_version?,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// PROXY_PORT beats a port in OLLAMA_HOST because the image itself sets `OLLAMA_HOST=0.0.0.0:11434`, and those who
+    /// come from the Python service set PROXY_PORT. PORT is what platforms set for every program, so it is the weakest.
+    fn listen(&mut self) -> Option<Listen> {
+        const ADDRESS: &str = "an address as in 127.0.0.1, 0.0.0.0:11434, [::1]:11434 or :11434";
+        const NUMBER: &str = "a port from 0 to 65535";
+        let flag = self.named("--host", ADDRESS, values::address);
+        let ollama = self.named("OLLAMA_HOST", ADDRESS, values::address);
+        let flag_port = flag.as_ref().and_then(|address| address.port);
+        let ollama_port = ollama.as_ref().and_then(|address| address.port);
+        let host = match flag.or(ollama) {
+            Some(address) => Some(address.host),
+            None => {
+                let bare = |text: &str| values::address(text).filter(|it| it.port.is_none());
+                let bare = self.named("HOST", "an address without a port (see PORT)", bare);
+                bare.map(|address| address.host)
+            }
+        };
+        let port = self
+            .named("--port", NUMBER, values::port)
+            .or(flag_port)
+            .or_else(|| self.named("PROXY_PORT", NUMBER, values::port))
+            .or(ollama_port)
+            .or_else(|| self.named("PORT", NUMBER, values::port))
+            .or_else(|| values::port(settings::PORT.default));
+        Some(Listen { host: host.unwrap_or_else(|| settings::HOST.default.into()), port: port? })
+    }
+
+    fn base_url(&mut self) -> Option<BaseUrl> {
+        let (name, text) = self.winner(&settings::BASE_URL)?;
+        let base = BaseUrl::new(&text);
+        if base.is_none() {
+            self.fault(
+                name,
+                &backend::shown(&text),
+                "an http:// or https:// url without user, password and fragment",
+            );
+        }
+        base
+    }
+
+    fn key(&mut self) -> Option<Secret> {
+        const KEY: &str = "visible ascii characters without blanks between them";
+        let direct = self.take(&settings::API_KEY, KEY, Secret::new);
+        let Some((name, _, bytes)) = self.file(&settings::API_KEY_FILE) else {
+            return direct;
+        };
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+        let Some(key) = std::str::from_utf8(bytes).ok().and_then(Secret::new) else {
+            self.fault(name, HIDDEN, format!("a file that holds a key alone: {KEY}"));
+            return None;
+        };
+        if direct.is_some_and(|direct| direct != key) {
+            let expected = format!("the same key as in {name}, or only one of the two");
+            self.fault("OPENAI_API_KEY", HIDDEN, expected);
+        }
+        Some(key)
+    }
+
+    fn ca_file(&mut self) -> Option<(PathBuf, Vec<u8>)> {
+        let (name, path, bytes) = self.file(&settings::CA_FILE)?;
+        const BEGIN: &[u8] = b"-----BEGIN ";
+        if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            self.fault(name, &path, "a pem file (-----BEGIN CERTIFICATE-----)");
+        }
+        Some((path.into(), bytes))
+    }
+
+    fn models(&mut self) -> Models {
+        const NAMES: &str = "a json list of names, or names with commas between";
+        let map = self.model_map();
+        let known = format!("a list of {}", values::CAPABILITIES.join(", "));
+        let capabilities = self.entries(&settings::CAPABILITIES, &known, values::capability);
+        Models {
+            aliases: map.aliases,
+            default_model: map.default_model,
+            extra: self.entries(&settings::MODELS, NAMES, |name| Some(name.to_owned())).unwrap_or_default(),
+            // An empty list says no more than none: `[]` was the default where this variable comes from.
+            capabilities: capabilities.filter(|list| !list.is_empty()),
+            context_length: self.take(&settings::CONTEXT_LENGTH, "a whole number from 1 up", |text| {
+                values::whole(text, 1, u64::MAX)
+            }),
+        }
+    }
+
+    fn model_map(&mut self) -> ModelMap {
+        let Some((name, path, bytes)) = self.file(&settings::MODEL_MAP) else {
+            return Default::default();
+        };
+        match model_map::parse(&bytes) {
+            Ok(map) => {
+                let unknown = map.unknown.iter();
+                self.warnings.extend(unknown.map(|key| format!("{name}: the key {key:?} means nothing")));
+                map
+            }
+            Err(faults) => {
+                for expected in faults {
+                    self.fault(name, &path, expected);
+                }
+                Default::default()
+            }
+        }
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        const LEVEL: &str = "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL";
+        let level = self.take(&settings::LOG_LEVEL, LEVEL, values::level);
+        let debug = self.take(&settings::DEBUG, BOOLEAN, values::boolean);
+        let rank = self.take(&settings::OLLAMA_DEBUG, "0, 1 or 2", values::debug_rank).flatten();
+        let format = self.take(&settings::LOG_FORMAT, "text or json", values::format);
+        let (debug, debug_flag) = (debug.unwrap_or_default(), self.is_given("--debug"));
+        let is_said = self.is_given("--log-level") || (self.is_given("LOG_LEVEL") && !(debug && debug_flag));
+        Some(Log {
+            level: match rank {
+                _ if is_said => level?,
+                _ if debug => Level::Debug,
+                rank => rank.or(level)?,
+            },
+            format: format?,
+            environment: self.winner(&settings::ENVIRONMENT)?.1,
+            hostname: self.winner(&settings::HOSTNAME).map(|(_, name)| name),
+        })
+    }
+
+    fn warn(&mut self, command: Command, listen: &Listen, base: &BaseUrl, key: bool, all: bool) {
+        let mut warn = |text: String| self.warnings.push(text);
+        if all {
+            warn(
+                "DISABLE_SSL_VERIFICATION is on: anyone between here and the backend can read and \
+                 change every request, the key included"
+                    .into(),
+            );
+        }
+        if listen.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified()) {
+            warn(format!("{listen} takes requests from every network, and clients need no key"));
+        }
+        if command == Command::Serve && !key && base.uri().host() == Some("api.openai.com") {
+            warn(format!("no key is set, and {base} wants one: set OPENAI_API_KEY"));
+        }
+        if self.is_given("SSL_CERTS_PATH") {
+            self.warnings
+                .push("SSL_CERTS_PATH is ignored: name a PEM file with --ca-file or SSL_CA_FILE".into());
+        }
+        if self.is_given("CAPACITIES") {
+            let loses = self.is_given("--capabilities") || self.is_given("CAPABILITIES");
+            let fate = if loses { "and is ignored beside it" } else { "and still read; please rename it" };
+            self.warnings.push(format!("CAPACITIES is an old spelling of CAPABILITIES, {fate}"));
+        }
+    }
+
+    /// The value that wins: the last flag, else the first variable, else the default.
+    fn winner(&self, setting: &Setting) -> Option<(&'static str, String)> {
+        let default = (!setting.default.is_empty())
+            .then(|| (setting.envs.first().copied().unwrap_or_default(), setting.default.into()));
+        names(setting).find_map(|name| self.text(name).map(|text| (name, text))).or(default)
+    }
+
+    fn take<T>(
+        &mut self,
+        setting: &Setting,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (name, text) = self.winner(setting)?;
+        self.parsed(name, &text, expected, parse)
+    }
+
+    /// The value under one name alone.
+    fn named<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        self.parsed(name, &text, expected, parse)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        text: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = parse(text);
+        if value.is_none() {
+            self.fault(name, text, expected);
+        }
+        value
+    }
+
+    /// The entries of a list, each once. Repeated flags are joined, and so are the two variables of the origins.
+    fn entries(
+        &mut self,
+        setting: &Setting,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<String>,
+    ) -> Option<Vec<String>> {
+        let mut read: Vec<&str> = names(setting).filter(|name| self.is_given(name)).collect();
+        let is_flag = read.first() == Some(&setting.name);
+        if is_flag || setting.name != settings::ORIGINS.name {
+            read.truncate(1);
+        }
+        let given: Vec<_> = self.given.iter().filter(|(name, _)| read.contains(name)).cloned().collect();
+        let mut entries = Vec::new();
+        for (name, text) in &given {
+            for entry in self.parsed(name, text, expected, values::list).unwrap_or_default() {
+                match self.parsed(name, &entry, expected, &parse) {
+                    Some(entry) if !entries.contains(&entry) => entries.push(entry),
+                    _ => {}
+                }
+            }
+        }
+        (!given.is_empty()).then_some(entries)
+    }
+
+    /// The file that a setting names: the name it was given by, its path and what is in it.
+    fn file(&mut self, setting: &Setting) -> Option<(&'static str, String, Vec<u8>)> {
+        let (name, path) = self.winner(setting)?;
+        match (self.read)(Path::new(&path)) {
+            Ok(bytes) if bytes.trim_ascii().is_empty() => {
+                self.fault(name, &path, "a file with something in it");
+                None
+            }
+            Ok(bytes) => Some((name, path, bytes)),
+            Err(error) => {
+                self.fault(name, &path, format!("a readable file ({error})"));
+                None
+            }
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.given.iter().rev().find(|(given, _)| *given == name).map(|(_, text)| text.clone())
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, _)| *given == name)
+    }
+}
+
+/// The names of a setting, the strongest first.
+fn names(setting: &Setting) -> impl Iterator<Item = &'static str> {
+    std::iter::once(setting.name).chain(setting.envs.iter().copied())
+}
