@@ -1,0 +1,88 @@
+//! [`Account`]: what is said of one request when it is over: one line, no texts, no keys.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Follows a request to its end, which may be that the client hangs up: then it is dropped.
+#[derive(Debug)]
+pub(super) struct Account {
+    method: &'static str,
+    path: &'static str,
+    model: String,
+    began: Instant,
+    status: Option<u16>,
+    first_line: Option<Duration>,
+    error: Option<String>,
+    ended: bool,
+}
+
+impl Account {
+    pub(super) fn new(method: &'static str, path: &'static str) -> Self {
+        Account {
+            method,
+            path,
+            model: String::new(),
+            began: Instant::now(),
+            status: None,
+            first_line: None,
+            error: None,
+            ended: false,
+        }
+    }
+
+    /// When the request arrived.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(super) fn set_model(&mut self, model: &str) {
+        self.model = model.to_string();
+    }
+
+    pub(super) fn set_status(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// A line goes out; only the first counts.
+    pub(super) fn first_line(&mut self) {
+        if self.first_line.is_none() {
+            self.first_line = Some(self.began.elapsed());
+        }
+    }
+
+    /// The request failed, for the reason that the client reads.
+    pub(super) fn fail(&mut self, message: &str) {
+        self.error = Some(message.to_string());
+    }
+
+    /// The request is over.
+    pub(super) fn end(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            self.say(if self.error.is_some() { "failed" } else { "done" });
+        }
+    }
+
+    fn say(&self, outcome: &'static str) {
+        let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
+        tracing::info!(
+            method = self.method,
+            path = self.path,
+            model = (!self.model.is_empty()).then_some(self.model.as_str()),
+            status = self.status,
+            first_line_ms = self.first_line.map(ms),
+            total_ms = ms(self.began.elapsed()),
+            outcome,
+            error = self.error.as_deref(),
+            "request"
+        );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.say("cancelled");
+        }
+    }
+}

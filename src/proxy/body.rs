@@ -1,0 +1,205 @@
+//! [`TranslatedBody`]: a backend's body pulled through the translator, as the body of the client's answer.
+//!
+//! No task and no channel stand between the two sockets: the client's connection polls this body, which polls the
+//! backend's. A client that hangs up drops it, and with it the backend's connection; one that reads slowly stops the
+//! backend's sending by TCP's own flow control.
+
+use super::account::Account;
+use super::app::App;
+use super::error::ProxyError;
+use crate::ollama;
+use crate::translate::{Answering, Fault, StreamTranslator};
+use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
+use hyper::body::{Body, Frame, Incoming};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long the usage is waited for once the finish reason is known: some backends then neither send it nor end.
+const FINISH_GRACE: Duration = Duration::from_secs(2);
+/// How long the backend's body may take to end once the last line is out, so that its connection can be used again.
+const DRAIN_GRACE: Duration = Duration::from_millis(100);
+
+/// See the module's description.
+pub(super) struct TranslatedBody {
+    /// `None` once it ended or is not wanted any more.
+    upstream: Option<Incoming>,
+    translator: StreamTranslator,
+    out: BytesMut,
+    /// What went wrong behind the lines in `out`: they go out first.
+    failed: Option<ProxyError>,
+    /// When the backend last sent something.
+    heard: Instant,
+    silence: Duration,
+    timer: Pin<Box<Sleep>>,
+    app: Arc<App>,
+    account: Account,
+}
+
+impl TranslatedBody {
+    pub(super) fn new(
+        upstream: Incoming,
+        translator: StreamTranslator,
+        app: Arc<App>,
+        account: Account,
+    ) -> Self {
+        let now = Instant::now();
+        let silence = app.upstream.timeout();
+        TranslatedBody {
+            upstream: Some(upstream),
+            translator,
+            out: BytesMut::new(),
+            failed: None,
+            heard: now,
+            silence,
+            timer: Box::pin(sleep_until(now + silence)),
+            app,
+            account,
+        }
+    }
+
+    /// Waits for the first line: what fails before it can still be a status.
+    pub(super) async fn first_line(&mut self) -> Result<(), ProxyError> {
+        poll_fn(|cx| self.poll_lines(cx)).await
+    }
+
+    /// Waits for the end and gives the one object.
+    pub(super) async fn whole(mut self) -> Result<(BytesMut, Account), (ProxyError, Account)> {
+        while self.translator.answering() != Answering::Done {
+            if let Err(error) = poll_fn(|cx| self.poll_lines(cx)).await {
+                return Err((error, self.account));
+            }
+        }
+        Ok((self.out, self.account))
+    }
+
+    /// The head is on its way.
+    pub(super) fn answered_with(&mut self, status: StatusCode) {
+        self.account.set_status(status.as_u16());
+    }
+
+    /// For an answer that failed before its first line.
+    pub(super) fn into_account(self) -> Account {
+        self.account
+    }
+
+    /// The lines of the next piece of the backend's body. `None`: the end.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.out.is_empty() {
+            if let Err(error) = ready!(self.poll_lines(cx)) {
+                self.fail(&error);
+            }
+        }
+        if self.out.is_empty() {
+            self.account.end();
+            return Poll::Ready(None);
+        }
+        self.account.first_line();
+        Poll::Ready(Some(self.out.split().freeze()))
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.out.is_empty() && self.upstream.is_none()
+    }
+
+    /// Ready when `out` holds lines or the backend's body is over. An error comes only when no lines wait before it.
+    fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        while let (true, Some(upstream)) = (self.out.is_empty(), &mut self.upstream) {
+            match ready_or_silent(Pin::new(upstream).poll_frame(cx)) {
+                Heard::Bytes(bytes) => {
+                    self.heard = Instant::now();
+                    let now = self.heard - self.account.began();
+                    let pushed = self.translator.push(bytes, now, &mut self.out);
+                    self.settle(pushed.map(|_| ()))?;
+                }
+                Heard::End => {
+                    self.upstream = None;
+                    self.finish()?;
+                }
+                Heard::Nothing => return self.poll_silence(cx),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn finish(&mut self) -> Result<(), ProxyError> {
+        if self.translator.answering() == Answering::Done {
+            return Ok(());
+        }
+        let finished = self.translator.finish(self.account.began().elapsed(), &mut self.out);
+        self.settle(finished)
+    }
+
+    fn settle(&mut self, result: Result<(), Fault>) -> Result<(), ProxyError> {
+        match result {
+            Err(fault) if self.out.is_empty() => Err(fault.into()),
+            Err(fault) => {
+                self.failed = Some(fault.into());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// The backend has nothing for now. How long it may be so depends on what is still expected.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        let answering = self.translator.answering();
+        let deadline = self.heard
+            + match answering {
+                Answering::Open => self.silence,
+                Answering::Finishing => self.silence.min(FINISH_GRACE),
+                Answering::Done => DRAIN_GRACE,
+            };
+        // The timer is set once for many frames: it is set back only when it went off early or must go off earlier.
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= deadline {
+                break;
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        self.upstream = None;
+        Poll::Ready(match answering {
+            Answering::Open => Err(ProxyError::TimedOut(self.silence)),
+            Answering::Finishing | Answering::Done => self.finish(),
+        })
+    }
+
+    /// The 200 is out: a failure is one last line.
+    fn fail(&mut self, error: &ProxyError) {
+        self.upstream = None;
+        let message = self.app.redacted(&error.to_string());
+        ollama::write_error(&message, &mut self.out);
+        self.out.extend_from_slice(b"\n");
+        self.account.fail(&message);
+    }
+}
+
+enum Heard {
+    Bytes(Bytes),
+    End,
+    Nothing,
+}
+
+/// A body that breaks off is one that ended: whether too early is the translator's word.
+fn ready_or_silent(poll: Poll<Option<Result<Frame<Bytes>, hyper::Error>>>) -> Heard {
+    match poll {
+        Poll::Ready(Some(Ok(frame))) => Heard::Bytes(frame.into_data().unwrap_or_default()),
+        Poll::Ready(Some(Err(error))) => {
+            tracing::debug!(%error, "the backend's body broke off");
+            Heard::End
+        }
+        Poll::Ready(None) => Heard::End,
+        Poll::Pending => Heard::Nothing,
+    }
+}

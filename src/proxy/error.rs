@@ -1,0 +1,263 @@
+//! [`ProxyError`]: every failure of a request, and the one table of what each becomes for the client.
+//!
+//! Statuses are chosen by what Ollama's clients do with them: 401 sends the `ollama` command into its sign-in flow, so a
+//! backend that refuses the proxy's own key is a 502; 404 means that the model does not exist, so a wrong base URL is a
+//! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
+
+use crate::ollama::RequestError;
+use crate::openai::ApiError;
+use crate::translate::Fault;
+use hyper::StatusCode;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum ProxyError {
+    /// The client's request is wrong.
+    Request(RequestError),
+    /// It is larger than REQUEST_MAX_SIZE.
+    BodyTooLarge(usize),
+    /// The client stopped sending it.
+    BodyCut,
+    /// No such path.
+    NotFound,
+    /// The path has another method.
+    MethodNotAllowed,
+    /// The model is not among the backend's.
+    UnknownModel(String),
+    /// The backend cannot be reached; the words say how.
+    Unreachable(String),
+    /// It answered nothing, or nothing more, for this long.
+    TimedOut(Duration),
+    /// It broke off before its head was whole.
+    BrokenOff(String),
+    /// It answered with a status that is no success.
+    Status {
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        error: ApiError,
+        /// Whole seconds, when it said how long to wait.
+        retry_after: Option<u64>,
+        /// The client's own key was sent, not the proxy's.
+        with_client_key: bool,
+        /// The name in the request.
+        model: String,
+    },
+    /// It points elsewhere. Redirects are not followed: the key would go along.
+    Redirect(String),
+    /// It compressed an answer that was asked for as it is.
+    Encoded(String),
+    /// Its answer cannot be translated.
+    Fault(Fault),
+    /// The list of models is no list.
+    ModelList(&'static str),
+}
+
+impl ProxyError {
+    /// The status, as long as one can be sent.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            ProxyError::Request(error) if error.is_not_found => StatusCode::NOT_FOUND,
+            ProxyError::Request(_) | ProxyError::BodyCut => StatusCode::BAD_REQUEST,
+            ProxyError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ProxyError::NotFound | ProxyError::UnknownModel(_) => StatusCode::NOT_FOUND,
+            ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ProxyError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ProxyError::Unreachable(_)
+            | ProxyError::BrokenOff(_)
+            | ProxyError::Redirect(_)
+            | ProxyError::Encoded(_)
+            | ProxyError::ModelList(_) => StatusCode::BAD_GATEWAY,
+            ProxyError::Status { status, error, with_client_key, .. } => {
+                client_status(status.as_u16(), error, *with_client_key)
+            }
+            // A failure reported in the body of a 200: its own status, where it names a sane one.
+            ProxyError::Fault(Fault::Backend(error)) => {
+                client_status(error.status.unwrap_or(502), error, false)
+            }
+            ProxyError::Fault(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// How long the client is to wait, in seconds.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            ProxyError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// What a client is told of a backend's status.
+fn client_status(status: u16, error: &ApiError, with_client_key: bool) -> StatusCode {
+    match status {
+        401 | 403 if with_client_key => StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED),
+        401 | 403 => StatusCode::BAD_GATEWAY,
+        404 if error.is_model_not_found() => StatusCode::NOT_FOUND,
+        404 | 405 => StatusCode::BAD_GATEWAY,
+        408 => StatusCode::GATEWAY_TIMEOUT,
+        422 => StatusCode::BAD_REQUEST,
+        529 => StatusCode::SERVICE_UNAVAILABLE,
+        400..=599 => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyError::Request(error) => error.fmt(f),
+            ProxyError::BodyTooLarge(max) => {
+                write!(f, "the request body is larger than {max} bytes (REQUEST_MAX_SIZE)")
+            }
+            ProxyError::BodyCut => f.write_str("the request body ended early"),
+            ProxyError::NotFound => f.write_str("404 page not found"),
+            ProxyError::MethodNotAllowed => f.write_str("405 method not allowed"),
+            ProxyError::UnknownModel(model) => write!(f, "model '{model}' not found"),
+            ProxyError::Unreachable(why) => write!(f, "cannot reach the backend: {why}"),
+            ProxyError::TimedOut(limit) => {
+                write!(f, "the backend sent nothing for {} s (REQUEST_TIMEOUT)", limit.as_secs_f64())
+            }
+            ProxyError::BrokenOff(why) => write!(f, "the backend broke off before it answered: {why}"),
+            ProxyError::Status { status, error, model, with_client_key, .. } => {
+                write_status(f, *status, error, model, *with_client_key)
+            }
+            ProxyError::Redirect(location) => write!(
+                f,
+                "the backend redirects to {location}; set OPENAI_API_BASE_URL to where it really is"
+            ),
+            ProxyError::Encoded(coding) => {
+                write!(
+                    f,
+                    "the backend sent its answer with content-encoding {coding}, which was not asked for"
+                )
+            }
+            ProxyError::Fault(fault) => fault.fmt(f),
+            ProxyError::ModelList(why) => write!(f, "the backend cannot list its models: {why}"),
+        }
+    }
+}
+
+fn write_status(
+    f: &mut fmt::Formatter<'_>,
+    status: StatusCode,
+    error: &ApiError,
+    model: &str,
+    with_client_key: bool,
+) -> fmt::Result {
+    let message = if error.message.is_empty() {
+        status.canonical_reason().unwrap_or("no reason given")
+    } else {
+        error.message.as_str()
+    };
+    match status.as_u16() {
+        401 | 403 if with_client_key => write!(f, "the backend refused the key of this request: {message}"),
+        401 | 403 => write!(f, "the backend refused the proxy's key (OPENAI_API_KEY): {message}"),
+        404 if error.is_model_not_found() => write!(f, "model '{model}' not found"),
+        404 | 405 => write!(
+            f,
+            "the backend has no such endpoint ({}: {message}); check OPENAI_API_BASE_URL",
+            status.as_u16()
+        ),
+        _ => f.write_str(message),
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+impl From<RequestError> for ProxyError {
+    fn from(error: RequestError) -> Self {
+        ProxyError::Request(error)
+    }
+}
+
+impl From<Fault> for ProxyError {
+    fn from(fault: Fault) -> Self {
+        ProxyError::Fault(fault)
+    }
+}
+
+/// Whole seconds out of `Retry-After` (or `retry-after-ms`), between a second and a day; a date is passed over.
+pub(super) fn retry_after(headers: &hyper::HeaderMap) -> Option<u64> {
+    let number =
+        |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| *n > 0.0);
+    let seconds = number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms / 1000.0))?;
+    Some((seconds.ceil() as u64).clamp(1, 86_400))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str, with_client_key: bool) -> (u16, String) {
+        let error = ProxyError::Status {
+            status: StatusCode::from_u16(status).unwrap(),
+            error: ApiError::read(body.as_bytes()),
+            retry_after: None,
+            with_client_key,
+            model: "M".to_string(),
+        };
+        (error.status().as_u16(), error.to_string())
+    }
+
+    #[test]
+    fn statuses_of_the_backend_as_clients_understand_them() {
+        let table = [
+            (400, r#"{"error":"bad"}"#, 400, "bad"),
+            (422, r#"{"detail":"bad"}"#, 400, "bad"),
+            (
+                401,
+                r#"{"error":{"message":"no"}}"#,
+                502,
+                "the backend refused the proxy's key (OPENAI_API_KEY): no",
+            ),
+            (403, "", 502, "the backend refused the proxy's key (OPENAI_API_KEY): Forbidden"),
+            (404, r#"{"error":{"message":"x","code":"model_not_found"}}"#, 404, "model 'M' not found"),
+            (
+                404,
+                r#"{"detail":"Not Found"}"#,
+                502,
+                "the backend has no such endpoint (404: Not Found); check OPENAI_API_BASE_URL",
+            ),
+            (408, "", 504, "Request Timeout"),
+            (413, "big", 413, "big"),
+            (429, r#"{"error":{"message":"slow down"}}"#, 429, "slow down"),
+            (500, r#"{"error":"boom"}"#, 500, "boom"),
+            (503, "", 503, "Service Unavailable"),
+            (529, "busy", 503, "busy"),
+        ];
+        for (status, body, expected, message) in table {
+            assert_eq!(refused(status, body, false), (expected, message.to_string()), "{status} {body}");
+        }
+        assert_eq!(
+            refused(401, "no", true),
+            (401, "the backend refused the key of this request: no".to_string())
+        );
+    }
+
+    #[test]
+    fn a_failure_inside_a_200_takes_its_own_status() {
+        let status =
+            |body: &str| ProxyError::Fault(Fault::Backend(ApiError::read(body.as_bytes()))).status().as_u16();
+        assert_eq!(status(r#"{"error":{"message":"m","code":429}}"#), 429);
+        assert_eq!(status(r#"{"error":{"message":"m","code":"rate_limit"}}"#), 502);
+        assert_eq!(status(r#"{"error":{"message":"m","code":401}}"#), 502);
+    }
+
+    #[test]
+    fn waiting_times_are_whole_seconds_within_a_day() {
+        let of = |name: &'static str, value: &str| {
+            let mut headers = hyper::HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(of("retry-after", "7"), Some(7));
+        assert_eq!(of("retry-after", "1.2"), Some(2));
+        assert_eq!(of("retry-after-ms", "250"), Some(1));
+        assert_eq!(of("retry-after", "-1"), None);
+        assert_eq!(of("retry-after", "999999999"), Some(86_400));
+        assert_eq!(of("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+}

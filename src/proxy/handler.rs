@@ -1,0 +1,313 @@
+//! One request, from its head to its answer, in one visible line:
+//! guard, route, body, parse, name of the model, translate, send, first line, answer.
+
+use super::account::Account;
+use super::app::App;
+use super::body::TranslatedBody;
+use super::catalog;
+use super::error::ProxyError;
+use super::guard::{CorsHeaders, Verdict};
+use super::reply::{self, Reply};
+use crate::ollama::{
+    self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Routed, ShowRequest,
+    Timestamp,
+};
+use crate::openai::Dialect;
+use crate::translate::{self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, StreamTranslator, Wanted};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Longest wait for the next piece of a request's body.
+const BODY_GAP: Duration = Duration::from_secs(30);
+
+/// Answers a request. Every failure is an answer too.
+pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
+    match app.guard.check(request.method(), request.uri(), request.headers()) {
+        Verdict::Forbidden => reply::empty(StatusCode::FORBIDDEN),
+        Verdict::Preflight(headers) => {
+            let mut reply = reply::empty(StatusCode::NO_CONTENT);
+            reply.headers_mut().extend(headers);
+            reply
+        }
+        Verdict::Allow { cors } => {
+            let mut reply = answer(app, request).await;
+            reply.headers_mut().extend(cors.iter().flat_map(CorsHeaders::pairs));
+            reply
+        }
+    }
+}
+
+async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
+    let route = match Route::find(request.method().as_str(), request.uri().path()) {
+        Routed::To(route) => route,
+        Routed::Redirect => return redirect(&request),
+        Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, None, false),
+        Routed::NotFound => return refuse(&app, &ProxyError::NotFound, None, false),
+    };
+    let mut account = Account::new(method_name(request.method()), route.path());
+    let of_a_stream = matches!(route, Route::Chat | Route::Generate);
+    let answered = match route {
+        Route::Root => Ok(reply::text("Ollama is running")),
+        Route::Version => Ok(written(|out| ollama::write_version(&app.version, out))),
+        Route::Ps => Ok(written(ollama::write_ps)),
+        Route::Tags => tags(&app, &request).await,
+        Route::Show => show(&app, request, &mut account).await,
+        Route::Chat | Route::Generate => return text(app, request, route, account).await,
+    };
+    match answered {
+        Ok(reply) => ended(reply, account),
+        Err(error) => refuse(&app, &error, Some(account), of_a_stream),
+    }
+}
+
+async fn tags(app: &App, request: &Request<Incoming>) -> Result<Reply, ProxyError> {
+    let list = app.models.list(&app.upstream, request.headers().get(AUTHORIZATION)).await?;
+    Ok(written(|out| ollama::write_tags(&list.listed(), out)))
+}
+
+async fn show(app: &App, request: Request<Incoming>, account: &mut Account) -> Result<Reply, ProxyError> {
+    let key = request.headers().get(AUTHORIZATION).cloned();
+    let body = read_body(request, app.max_body_bytes).await?;
+    let asked = ShowRequest::parse(&body)?.model;
+    account.set_model(&asked);
+    let entry = match app.models.list(&app.upstream, key.as_ref()).await {
+        Ok(list) => match list.find(&asked) {
+            Some(entry) => entry.clone(),
+            None if app.models.settings().default_model.is_some() => {
+                app.models.settings().unlisted_entry(&asked, catalog::digest)
+            }
+            None => return Err(ProxyError::UnknownModel(ollama::canonical_name(&asked))),
+        },
+        // A backend that answers, but has no list, may still have the model.
+        Err(ProxyError::Status { status, .. }) if matches!(status.as_u16(), 404 | 405 | 501) => {
+            app.models.settings().unlisted_entry(&asked, catalog::digest)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(written(|out| ollama::write_show(&entry, &asked, out)))
+}
+
+/// `/api/chat` and `/api/generate`.
+async fn text(app: Arc<App>, request: Request<Incoming>, route: Route, mut account: Account) -> Reply {
+    let key = request.headers().get(AUTHORIZATION).cloned();
+    let body = match read_body(request, app.max_body_bytes).await {
+        Ok(body) => body,
+        Err(error) => return refuse(&app, &error, Some(account), false),
+    };
+    let question = match Question::parse(route, &body) {
+        Ok(question) => question,
+        Err(error) => return refuse(&app, &error.into(), Some(account), false),
+    };
+    let common = question.common();
+    account.set_model(&common.model);
+    if question.is_empty() {
+        let unload = common.keep_alive == Some(KeepAlive::Unload);
+        let reason = if unload { DoneReason::Unload } else { DoneReason::Load };
+        let loaded = written(|out| {
+            ollama::write_loaded(question.endpoint(), &common.model, wall_clock(), reason, out)
+        });
+        return ended(loaded, account);
+    }
+    match ask(&app, &question, key.as_ref()).await {
+        Ok(response) => deliver(app, &question, response, account).await,
+        Err(error) => refuse(&app, &error, Some(account), common.stream),
+    }
+}
+
+/// What a text endpoint was asked.
+enum Question<'a> {
+    Chat(ChatRequest<'a>),
+    Generate(GenerateRequest<'a>),
+}
+
+impl<'a> Question<'a> {
+    fn parse(route: Route, body: &'a [u8]) -> Result<Self, ollama::RequestError> {
+        Ok(match route {
+            Route::Generate => Question::Generate(GenerateRequest::parse(body)?),
+            _ => Question::Chat(ChatRequest::parse(body)?),
+        })
+    }
+
+    fn common(&self) -> &Common<'a> {
+        match self {
+            Question::Chat(request) => &request.common,
+            Question::Generate(request) => &request.common,
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match self {
+            Question::Chat(_) => Endpoint::Chat,
+            Question::Generate(_) => Endpoint::Generate,
+        }
+    }
+
+    /// Nothing to answer: the client only wants the model loaded, or unloaded.
+    fn is_empty(&self) -> bool {
+        match self {
+            Question::Chat(request) => request.messages.is_empty(),
+            Question::Generate(request) => request.prompt.is_empty(),
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self {
+            Question::Generate(request) if translate::is_completion(request) => COMPLETIONS,
+            _ => CHAT_COMPLETIONS,
+        }
+    }
+
+    fn translated(&self, model: &str, dialect: Dialect) -> Result<Bytes, ollama::RequestError> {
+        let mut out = BytesMut::new();
+        match self {
+            Question::Chat(request) => translate::write_chat(request, model, dialect, &mut out)?,
+            Question::Generate(request) => translate::write_generate(request, model, dialect, &mut out)?,
+        }
+        Ok(out.freeze())
+    }
+}
+
+/// Sends the question. A parameter that the backend refuses is left out, once each, and remembered.
+async fn ask(
+    app: &App,
+    question: &Question<'_>,
+    key: Option<&HeaderValue>,
+) -> Result<Response<Incoming>, ProxyError> {
+    let asked = &question.common().model;
+    let model = app.models.backend_name(asked, &app.upstream, key).await;
+    loop {
+        let dialect = app.dialect();
+        let body = question.translated(&model, dialect)?;
+        let response = app.upstream.post(question.path(), body, key).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let refusal = app.upstream.refusal(response, asked, key.is_some()).await;
+        match &refusal {
+            ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
+                let Some(refused) = dialect.refused.learn(error) else { return Err(refusal) };
+                tracing::info!(reason = %app.redacted(&error.message), "the backend refuses a parameter; it is left out from now on");
+                app.learn(refused);
+            }
+            _ => return Err(refusal),
+        }
+    }
+}
+
+/// Turns the backend's answer into the client's. The 200 goes out with the first line.
+async fn deliver(
+    app: Arc<App>,
+    question: &Question<'_>,
+    response: Response<Incoming>,
+    account: Account,
+) -> Reply {
+    let common = question.common();
+    let elapsed = account.began().elapsed();
+    let wanted = Wanted {
+        endpoint: question.endpoint(),
+        model: &common.model,
+        stream: common.stream,
+        think: common.think,
+        logprobs: common.logprobs.then_some(common.top_logprobs),
+        started_at: wall_clock().before(elapsed),
+        load: elapsed,
+    };
+    let translator = StreamTranslator::new(&wanted, body_kind(response.headers()));
+    let mut body = TranslatedBody::new(response.into_body(), translator, Arc::clone(&app), account);
+    if !common.stream {
+        return match body.whole().await {
+            Ok((object, account)) => ended(reply::json(object), account),
+            Err((error, account)) => refuse(&app, &error, Some(account), false),
+        };
+    }
+    match body.first_line().await {
+        Ok(()) => {
+            body.answered_with(StatusCode::OK);
+            reply::lines(body)
+        }
+        Err(error) => refuse(&app, &error, Some(body.into_account()), true),
+    }
+}
+
+fn body_kind(headers: &HeaderMap) -> BodyKind {
+    let content_type =
+        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_ascii_lowercase();
+    let is = |kind: &[u8]| content_type.windows(kind.len()).any(|part| part == kind);
+    if is(b"text/event-stream") || is(b"ndjson") || is(b"jsonl") {
+        BodyKind::Events
+    } else {
+        BodyKind::Unsaid
+    }
+}
+
+/// The whole body, up to the cap, whatever its type.
+async fn read_body(request: Request<Incoming>, max_bytes: usize) -> Result<Bytes, ProxyError> {
+    let body = request.into_body();
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(ProxyError::BodyTooLarge(max_bytes));
+    }
+    let mut body = Limited::new(body, max_bytes);
+    let mut pieces: Vec<Bytes> = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(BODY_GAP, body.frame()).await.map_err(|_| ProxyError::BodyCut)?;
+        match frame {
+            None => break,
+            Some(Ok(frame)) => pieces.extend(frame.into_data().ok()),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(ProxyError::BodyTooLarge(max_bytes));
+            }
+            Some(Err(_)) => return Err(ProxyError::BodyCut),
+        }
+    }
+    Ok(match pieces.len() {
+        1 => pieces.swap_remove(0),
+        _ => pieces.concat().into(),
+    })
+}
+
+fn redirect(request: &Request<Incoming>) -> Reply {
+    let path = request.uri().path().trim_end_matches('/');
+    let to = request.uri().query().map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
+    reply::redirect(request.method() == Method::GET, &to)
+}
+
+fn ended(reply: Reply, mut account: Account) -> Reply {
+    account.set_status(reply.status().as_u16());
+    account.end();
+    reply
+}
+
+fn refuse(app: &App, error: &ProxyError, account: Option<Account>, of_a_stream: bool) -> Reply {
+    let message = app.redacted(&error.to_string());
+    let reply = reply::error(error, &message, of_a_stream);
+    if let Some(mut account) = account {
+        account.fail(&message);
+        return ended(reply, account);
+    }
+    reply
+}
+
+fn written(write: impl FnOnce(&mut BytesMut)) -> Reply {
+    let mut out = BytesMut::new();
+    write(&mut out);
+    reply::json(out)
+}
+
+fn wall_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_seconds(0).after(since_epoch)
+}
+
+/// The method as a word that outlives the request; routes have no others.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        _ => "POST",
+    }
+}

@@ -1,0 +1,19 @@
+//! Floor 3: sockets and time. One request is one straight line through [`handler`]; what it needs is in [`App`].
+
+mod account;
+mod app;
+mod body;
+mod catalog;
+mod demo;
+mod error;
+mod guard;
+mod handler;
+mod health;
+mod reply;
+mod resolve;
+mod run;
+mod server;
+mod tls;
+mod upstream;
+
+pub use run::{RunError, run};

@@ -1,0 +1,119 @@
+//! [`ReplyBody`] and the small replies: one buffer with its type, or an answer that is being translated.
+
+use super::body::TranslatedBody;
+use super::error::ProxyError;
+use crate::ollama;
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub(super) const JSON: &str = "application/json; charset=utf-8";
+/// What Ollama sends when a stream fails before its first line.
+const JSON_OF_A_STREAM: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+const TEXT: &str = "text/plain; charset=utf-8";
+const PLAIN: &str = "text/plain";
+
+/// What a client is sent.
+pub(super) enum ReplyBody {
+    /// One buffer, until it is sent.
+    Full(Option<Bytes>),
+    /// Lines as the backend's answer comes.
+    Translated(Box<TranslatedBody>),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            ReplyBody::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Translated(body) => {
+                body.poll_frame(cx).map(|frame| frame.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Full(bytes) => bytes.is_none(),
+            ReplyBody::Translated(body) => body.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            ReplyBody::Translated(_) => SizeHint::default(),
+        }
+    }
+}
+
+pub(super) type Reply = Response<ReplyBody>;
+
+fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let body = Some(body.into()).filter(|body| !body.is_empty());
+    let mut reply = Response::new(ReplyBody::Full(body));
+    *reply.status_mut() = status;
+    if !content_type.is_empty() {
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    reply
+}
+
+/// A status and nothing else.
+pub(super) fn empty(status: StatusCode) -> Reply {
+    full(status, "", Bytes::new())
+}
+
+/// 200 with text.
+pub(super) fn text(words: &'static str) -> Reply {
+    full(StatusCode::OK, TEXT, words)
+}
+
+/// 200 with one JSON object.
+pub(super) fn json(body: BytesMut) -> Reply {
+    full(StatusCode::OK, JSON, body.freeze())
+}
+
+/// 200 with lines.
+pub(super) fn lines(body: TranslatedBody) -> Reply {
+    let mut reply = Response::new(ReplyBody::Translated(Box::new(body)));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    reply
+}
+
+/// The path without its trailing slash.
+pub(super) fn redirect(is_get: bool, to: &str) -> Reply {
+    let mut reply =
+        empty(if is_get { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT });
+    if let Ok(to) = HeaderValue::from_str(to) {
+        reply.headers_mut().insert(hyper::header::LOCATION, to);
+    }
+    reply
+}
+
+/// A failure; `message` is its text with secrets struck out.
+pub(super) fn error(error: &ProxyError, message: &str, of_a_stream: bool) -> Reply {
+    if matches!(error, ProxyError::NotFound | ProxyError::MethodNotAllowed) {
+        return full(error.status(), PLAIN, message.to_string());
+    }
+    let mut body = BytesMut::new();
+    ollama::write_error(message, &mut body);
+    let content_type = if of_a_stream { JSON_OF_A_STREAM } else { JSON };
+    let mut reply = full(error.status(), content_type, body.freeze());
+    if let Some(seconds) = error.retry_after() {
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    reply
+}

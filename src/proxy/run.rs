@@ -1,0 +1,206 @@
+//! [`run`]: the three commands, from a configuration to an exit.
+
+use super::app::App;
+use super::demo::{self, DemoBackend, Pace};
+use super::{handler, health, resolve, server};
+use crate::config::{Command, Config, Listen};
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How many ports above the usual one the demo tries.
+const DEMO_PORTS: u16 = 20;
+/// Threads that may block in the system's resolver.
+const MAX_BLOCKING_THREADS: usize = 4;
+
+/// Why a command ended without success.
+#[derive(Debug)]
+pub enum RunError {
+    /// The runtime or the signals cannot be set up.
+    Start(io::Error),
+    /// The address is taken, or none of this machine's.
+    Listen(String, io::Error),
+    /// The CA file cannot be used.
+    CaFile(String),
+    /// Nobody answers.
+    Unhealthy(io::Error),
+    /// The demonstration failed.
+    Demo(String),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Start(error) => write!(f, "cannot start: {error}"),
+            RunError::Listen(address, error) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; set OLLAMA_HOST or PROXY_PORT to another address"
+                )
+            }
+            RunError::CaFile(why) => write!(f, "SSL_CA_FILE: {why}"),
+            RunError::Unhealthy(error) => write!(f, "not healthy: {error}"),
+            RunError::Demo(why) => write!(f, "the demonstration failed: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run(command: Command, config: Config) -> Result<(), RunError> {
+    if let Command::Health = command {
+        return health::check(&config.listen).map_err(RunError::Unhealthy);
+    }
+    // One thread: a sidecar waits for sockets, and a second thread would only add hand-overs between them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .build()
+        .map_err(RunError::Start)?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Demo { once } => run_demo(config, once).await,
+            Command::Serve | Command::Health => run_proxy(config).await,
+        }
+    });
+    // A resolver that hangs must not hold the exit.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run_proxy(config: Config) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let app = Arc::new(App::new(&config).map_err(RunError::CaFile)?);
+    let listener = bind(&config.listen).await?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %listener.local_addr().map_err(RunError::Start)?,
+        backend = config.backend.base.origin(),
+        "listening"
+    );
+    serve_app(listener, app, &config, &mut signals).await;
+    Ok(())
+}
+
+async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signals: &mut Signals) {
+    let answer = move |request| handler::handle(Arc::clone(&app), request);
+    let Signals { first, second } = signals;
+    server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace).await;
+}
+
+async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let backend_listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(RunError::Start)?;
+    let backend_address = backend_listener.local_addr().map_err(RunError::Start)?;
+    config.use_demo_backend(backend_address);
+    let listener = bind_near(&config.listen, once).await?;
+    let address = listener.local_addr().map_err(RunError::Start)?;
+    if address.port() != config.listen.port {
+        tracing::warn!(wanted = config.listen.port, used = address.port(), "the usual port is taken");
+    }
+    let app = Arc::new(App::new(&config).map_err(RunError::CaFile)?);
+    let backend = Arc::new(DemoBackend::new(Pace::realistic()));
+    let answer = move |request| Arc::clone(&backend).answer(request);
+    let grace = config.shutdown_grace;
+    let backend =
+        server::serve(backend_listener, answer, std::future::pending(), std::future::pending(), grace);
+    let shown = reachable(address);
+    tokio::select! {
+        () = backend => Ok(()),
+        () = serve_app(listener, app, &config, &mut signals) => Ok(()),
+        result = show(shown, backend_address, once) => result,
+    }
+}
+
+/// The tour; it goes on for ever when the demo is to keep serving.
+async fn show(proxy: SocketAddr, backend: SocketAddr, once: bool) -> Result<(), RunError> {
+    let mut out = io::stdout();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let told = |error: &dyn std::error::Error| match error.source() {
+        Some(source) => RunError::Demo(format!("{error}: {source}")),
+        None => RunError::Demo(error.to_string()),
+    };
+    demo::tour(proxy, backend, &mut out, colour).await.map_err(|error| told(&error))?;
+    if once {
+        return Ok(());
+    }
+    demo::next_steps(proxy, &mut out, colour).map_err(|error| told(&error))?;
+    std::future::pending().await
+}
+
+/// Where a client of this machine reaches a listener on all addresses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        false => address,
+    }
+}
+
+async fn bind(listen: &Listen) -> Result<TcpListener, RunError> {
+    bind_port(listen, listen.port).await.map_err(|error| RunError::Listen(listen.to_string(), error))
+}
+
+/// The next free port from the usual one on; any free one when nobody will come to it.
+async fn bind_near(listen: &Listen, once: bool) -> Result<TcpListener, RunError> {
+    let mut last = None;
+    for port in (0..=DEMO_PORTS).map(|step| listen.port.saturating_add(step)).chain(once.then_some(0)) {
+        match bind_port(listen, port).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+            Err(error) => return Err(RunError::Listen(listen.to_string(), error)),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+    Err(RunError::Listen(format!("{listen} or the {DEMO_PORTS} ports above it"), error))
+}
+
+async fn bind_port(listen: &Listen, port: u16) -> io::Result<TcpListener> {
+    if let Some([v4, _]) = resolve::loopback_addresses(&listen.host) {
+        return TcpListener::bind((v4.ip(), port)).await;
+    }
+    TcpListener::bind((listen.host.as_str(), port)).await
+}
+
+/// SIGTERM and SIGINT, the first time and the second. PID 1 of a container gets neither without a handler.
+struct Signals {
+    first: Stops,
+    second: Stops,
+}
+
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+    skip: u32,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let stops = |skip| -> io::Result<Stops> {
+            let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            Ok(Stops { terminate, interrupt, skip })
+        };
+        let (first, second) = (stops(0).map_err(RunError::Start)?, stops(1).map_err(RunError::Start)?);
+        Ok(Signals { first, second })
+    }
+}
+
+impl Stops {
+    async fn next(&mut self) {
+        for _ in 0..=self.skip {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+}

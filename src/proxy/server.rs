@@ -1,0 +1,98 @@
+//! [`serve`]: a listener's connections, each in a task of its own, and the drain at the end.
+
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Longest wait for a request's head. hyper has no limit unless it is given one, and none without a timer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's head, and of what is read at once.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// Wait after an accept that failed for want of file descriptors: some come free when requests end.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Serves until `stop`, then takes no more connections, lets running requests end for up to `grace`, and cuts off what
+/// is left. Ends at once when `stop_now` does.
+pub(super) async fn serve<H, F, B>(
+    listener: TcpListener,
+    handler: H,
+    stop: impl Future<Output = ()>,
+    stop_now: impl Future<Output = ()>,
+    grace: Duration,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Error = Infallible> + Send + 'static,
+    B::Data: Send,
+{
+    let connections = GracefulShutdown::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => connect(stream, handler.clone(), &connections),
+            Err(error) => wait_after(&error).await,
+        }
+    }
+    drop(listener);
+    let open = connections.count();
+    tracing::info!(open_connections = open, "stopping; running requests may end");
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(grace) => tracing::warn!("SHUTDOWN_GRACE is over; what still ran is cut off"),
+        () = stop_now => tracing::warn!("told again to stop; what still ran is cut off"),
+    }
+}
+
+fn connect<H, F, B>(stream: TcpStream, handler: H, connections: &GracefulShutdown)
+where
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Error = Infallible> + Send + 'static,
+    B::Data: Send,
+{
+    // A line must not wait for the next one.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let service = service_fn(move |request| {
+        let response = handler(request);
+        async { Ok::<_, Infallible>(response.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = connections.watch(connection);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place: a connection outlives the accept that began it"
+    )]
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}
+
+/// An accept fails for one connection (which is gone: go on), or because the process has no file descriptors left.
+async fn wait_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        tracing::warn!(%error, "cannot accept a connection");
+        tokio::time::sleep(ACCEPT_BACKOFF).await;
+    }
+}

@@ -1,0 +1,222 @@
+//! [`Upstream`]: the one backend, and the only place that knows how it is reached.
+//!
+//! It hands on a head and then bytes. A request is built anew for the backend: nothing of the client's framing or
+//! headers goes along but, where no key is configured, its `Authorization`. Redirects are not followed. A request is
+//! tried again only when it cannot have been read: the connection failed, or a pooled one was closed before it was
+//! written.
+
+use super::error::{ProxyError, retry_after};
+use super::{resolve::Resolver, tls};
+use crate::config::{BaseUrl, Config};
+use crate::openai::ApiError;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT,
+};
+use hyper::{Method, Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::time::Duration;
+
+/// Longest wait for one address to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Servers keep idle connections for 60 s and more; ours go first, so that none is used while it is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections kept.
+const MAX_IDLE: usize = 32;
+/// Between the tries to connect: doubled each time, up to the second.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Most of an error body that is read, and the longest wait for it.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const AGENT: &str = concat!("ollama-openai-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// See the module's description.
+pub(super) struct Upstream {
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    base: BaseUrl,
+    key: Option<HeaderValue>,
+    timeout: Duration,
+    max_retries: u32,
+}
+
+impl Upstream {
+    /// The backend of a configuration.
+    ///
+    /// # Errors
+    /// When the CA file cannot be used.
+    pub(super) fn new(config: &Config) -> Result<Self, String> {
+        let ca_pem = config.backend.ca_file.as_ref().map(|(_, pem)| pem.as_slice());
+        let tls = tls::client_config(config.backend.verify_tls, ca_pem)?;
+        let mut http = HttpConnector::new_with_resolver(Resolver::new());
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .build(connector);
+        Ok(Upstream {
+            client,
+            base: config.backend.base.clone(),
+            key: config.backend.key.as_ref().and_then(|key| bearer(key.expose())),
+            timeout: config.timeout,
+            max_retries: config.max_retries,
+        })
+    }
+
+    /// Whether the client's own key goes along.
+    pub(super) fn forwards_client_key(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// How long the backend may be silent.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Asks for `GET path`.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        self.send(Method::GET, path, Bytes::new(), client_key).await
+    }
+
+    /// Asks for `POST path` with a JSON body; gives the head as soon as it is there, whatever its status.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: Bytes,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        self.send(Method::POST, path, body, client_key).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        let mut delay = FIRST_RETRY_DELAY;
+        let mut retries = self.max_retries;
+        loop {
+            let request = self.request(method.clone(), path, body.clone(), client_key)?;
+            let error = match tokio::time::timeout(self.timeout, self.client.request(request)).await {
+                Ok(Ok(response)) => return checked(response),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(ProxyError::TimedOut(self.timeout)),
+            };
+            if !error.is_connect() {
+                return Err(ProxyError::BrokenOff(cause(&error)));
+            }
+            if retries == 0 {
+                return Err(ProxyError::Unreachable(format!("{}: {}", self.base.origin(), cause(&error))));
+            }
+            retries -= 1;
+            tracing::debug!(cause = %cause(&error), retries_left = retries, "connecting to the backend failed");
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Request<Full<Bytes>>, ProxyError> {
+        let has_body = method != Method::GET;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.base.join(path))
+            .body(Full::new(body))
+            .map_err(|error| ProxyError::Unreachable(error.to_string()))?;
+        let headers = request.headers_mut();
+        if has_body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        // A compressed stream could not be translated as it comes.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(key) = self.key.as_ref().or(client_key) {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        Ok(request)
+    }
+
+    /// Reads the words of an answer that is no success.
+    pub(super) async fn refusal(
+        &self,
+        response: Response<Incoming>,
+        model: &str,
+        client_key: bool,
+    ) -> ProxyError {
+        let (head, body) = response.into_parts();
+        if head.status.is_redirection() {
+            let location = head.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+            return ProxyError::Redirect(location.unwrap_or("nowhere").to_string());
+        }
+        let body =
+            tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        ProxyError::Status {
+            status: head.status,
+            error: ApiError::read(&body),
+            retry_after: retry_after(&head.headers),
+            with_client_key: client_key && self.forwards_client_key(),
+            model: model.to_string(),
+        }
+    }
+
+    /// The configured key, so that it can be struck out of texts.
+    pub(super) fn key_text(&self) -> Option<&str> {
+        self.key.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+}
+
+fn bearer(key: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
+    match response.headers().get(CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            Err(ProxyError::Encoded(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
+        }
+        _ => Ok(response),
+    }
+}
+
+/// The innermost reason, which is the one a person can act on.
+fn cause(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_ascii_lowercase(),
+        None => text,
+    }
+}
