@@ -83,6 +83,11 @@ impl BaseUrl {
         format!("{}://{authority}", self.uri.scheme_str().unwrap_or("http"))
     }
 
+    /// Whether the backend is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
     /// The URL itself.
     pub fn uri(&self) -> &Uri {
         &self.uri

@@ -42,7 +42,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             values::seconds(text, 0.0, 3600.0)
         });
         let origins = self.entries(&settings::ORIGINS, ORIGIN, values::origin);
-        let log = self.log();
+        let log = self.log(command);
         let ollama_version = self.take(
             &settings::OLLAMA_VERSION,
             "three numbers with dots between, as in 0.17.6",
@@ -168,7 +168,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         }
     }
 
-    fn log(&mut self) -> Option<Log> {
+    fn log(&mut self, command: Command) -> Option<Log> {
         const LEVEL: &str = "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL";
         let level = self.take(&settings::LOG_LEVEL, LEVEL, values::level);
         let debug = self.take(&settings::DEBUG, BOOLEAN, values::boolean);
@@ -180,6 +180,8 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             level: match rank {
                 _ if is_said => level?,
                 _ if debug => Level::Debug,
+                // A line about each request would stand among the words that the demo shows.
+                None if matches!(command, Command::Demo { .. }) => Level::Warn,
                 rank => rank.or(level)?,
             },
             format: format?,

@@ -90,12 +90,9 @@ impl ApiError {
                 self.collect(inner);
             }
         }
-        if let Some(choice) =
-            value.get("choices").and_then(|choices| choices.as_array()).and_then(|list| list.first())
-        {
-            if let Some(inner) = choice.get("error") {
-                self.collect(inner);
-            }
+        let choices = value.get("choices").and_then(|choices| choices.as_array());
+        if let Some(inner) = choices.and_then(|list| list.first()).and_then(|choice| choice.get("error")) {
+            self.collect(inner);
         }
         for name in ["code", "status", "type"] {
             self.note_code(value.get(name));

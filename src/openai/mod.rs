@@ -9,9 +9,11 @@ mod dialect;
 mod error;
 mod request;
 mod response;
+mod shape;
 
 pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
 pub use dialect::{Dialect, Parameter, Profile, Refused};
 pub use error::ApiError;
 pub use request::{ContentPart, ImageSource, RequestWriter, Sampling, ToolCallRef};
 pub use response::{Model, parse_models};
+pub use shape::{TextKind, TextShape};

@@ -156,11 +156,11 @@ impl<'o> RequestWriter<'o> {
     /// The sampling parameters that the backend takes.
     pub fn sampling(&mut self, sampling: &Sampling<'_>) {
         for (parameter, value) in &sampling.numbers {
-            if let (Some(parameter), Some(value)) = (parameter, value) {
-                if self.takes(*parameter) {
-                    self.json.key(parameter.name());
-                    self.json.raw(*value);
-                }
+            if let (Some(parameter), Some(value)) = (parameter, value)
+                && self.takes(*parameter)
+            {
+                self.json.key(parameter.name());
+                self.json.raw(*value);
             }
         }
         let integers = [

@@ -7,11 +7,13 @@
 use super::account::Account;
 use super::app::App;
 use super::error::ProxyError;
+use super::upstream::Answered;
 use crate::ollama;
 use crate::translate::{Answering, Fault, StreamTranslator};
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, Incoming};
+use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ const DRAIN_GRACE: Duration = Duration::from_millis(100);
 pub(super) struct TranslatedBody {
     /// `None` once it ended or is not wanted any more.
     upstream: Option<Incoming>,
+    /// The backend's connection: what failed on it may fail the next request too.
+    connection: CaptureConnection,
     translator: StreamTranslator,
     out: BytesMut,
     /// What went wrong behind the lines in `out`: they go out first.
@@ -42,7 +46,7 @@ pub(super) struct TranslatedBody {
 
 impl TranslatedBody {
     pub(super) fn new(
-        upstream: Incoming,
+        upstream: Answered,
         translator: StreamTranslator,
         app: Arc<App>,
         account: Account,
@@ -50,7 +54,8 @@ impl TranslatedBody {
         let now = Instant::now();
         let silence = app.upstream.timeout();
         TranslatedBody {
-            upstream: Some(upstream),
+            upstream: Some(upstream.body),
+            connection: upstream.connection,
             translator,
             out: BytesMut::new(),
             failed: None,
@@ -89,21 +94,26 @@ impl TranslatedBody {
 
     /// The lines of the next piece of the backend's body. `None`: the end.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.out.is_empty() {
-            if let Err(error) = ready!(self.poll_lines(cx)) {
-                self.fail(&error);
-            }
+        if self.out.is_empty()
+            && let Err(error) = ready!(self.poll_lines(cx))
+        {
+            self.fail(&error);
         }
         if self.out.is_empty() {
             self.account.end();
             return Poll::Ready(None);
         }
         self.account.first_line();
-        Poll::Ready(Some(self.out.split().freeze()))
+        let lines = self.out.split().freeze();
+        // hyper does not ask again behind the end.
+        if self.is_end() {
+            self.account.end();
+        }
+        Poll::Ready(Some(lines))
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.out.is_empty() && self.upstream.is_none()
+        self.out.is_empty() && self.failed.is_none() && self.upstream.is_none()
     }
 
     /// Ready when `out` holds lines or the backend's body is over. An error comes only when no lines wait before it.
@@ -139,12 +149,19 @@ impl TranslatedBody {
 
     fn settle(&mut self, result: Result<(), Fault>) -> Result<(), ProxyError> {
         match result {
-            Err(fault) if self.out.is_empty() => Err(fault.into()),
+            Ok(()) => Ok(()),
             Err(fault) => {
+                self.upstream = None;
+                // A server that breaks off an answer often closes without saying so: nobody else is to meet that.
+                if let Some(connection) = self.connection.connection_metadata().as_ref() {
+                    connection.poison();
+                }
+                if self.out.is_empty() {
+                    return Err(fault.into());
+                }
                 self.failed = Some(fault.into());
                 Ok(())
             }
-            Ok(()) => Ok(()),
         }
     }
 

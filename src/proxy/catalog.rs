@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,10 +30,12 @@ pub(super) struct Models {
     asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Known {
     list: Option<(Instant, Arc<Catalogue>)>,
     failed_at: Option<Instant>,
+    /// Whose key it was asked with, where clients bring their own: another's list is none of theirs.
+    key: Option<HeaderValue>,
 }
 
 impl Models {
@@ -45,30 +47,36 @@ impl Models {
         &self.settings
     }
 
-    /// The list, asked for when there is none that is fresh.
+    /// The list, asked for when there is none that is fresh. An old one is better than none.
     pub(super) async fn list(
         &self,
         upstream: &Upstream,
         client_key: Option<&HeaderValue>,
     ) -> Result<Arc<Catalogue>, ProxyError> {
-        if let Some(list) = self.fresh() {
+        let key = client_key.filter(|_| upstream.forwards_client_key());
+        if let Some(list) = self.remembered(key, FRESH) {
             return Ok(list);
         }
         let _asking = self.asking.lock().await;
-        if let Some(list) = self.fresh() {
+        if let Some(list) = self.remembered(key, FRESH) {
             return Ok(list);
         }
         let loaded = self.load(upstream, client_key).await;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match loaded {
-            Ok(list) => {
+        let old = self.remembered(key, Duration::MAX);
+        let mut known = self.known();
+        let now = Instant::now();
+        known.key = key.cloned();
+        match (loaded, old) {
+            (Ok(list), _) => {
                 let list = Arc::new(list);
-                *known = Known { list: Some((Instant::now(), Arc::clone(&list))), failed_at: None };
+                known.list = Some((now, Arc::clone(&list)));
+                known.failed_at = None;
                 Ok(list)
             }
-            Err(error) => {
-                known.failed_at = Some(Instant::now());
-                Err(error)
+            (Err(error), old) => {
+                known.failed_at = Some(now);
+                known.list = old.clone().map(|list| (now, list));
+                old.ok_or(error)
             }
         }
     }
@@ -83,34 +91,39 @@ impl Models {
         if let Some(id) = self.settings.alias(name) {
             return id.to_string();
         }
-        let list = match self.fresh() {
-            Some(list) => Some(list),
-            None if self.failed_lately() => None,
-            None => match tokio::time::timeout(LOOKUP_TIMEOUT, self.list(upstream, client_key)).await {
+        let list = if self.failed_lately() {
+            None
+        } else {
+            match tokio::time::timeout(LOOKUP_TIMEOUT, self.list(upstream, client_key)).await {
                 Ok(Ok(list)) => Some(list),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "no list of models; names go to the backend as they are");
                     None
                 }
                 Err(_) => {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).failed_at =
-                        Some(Instant::now());
+                    self.known().failed_at = Some(Instant::now());
                     None
                 }
-            },
+            }
         };
         let listed = list.as_ref().and_then(|list| list.backend_name(name));
         listed.unwrap_or_else(|| self.settings.unlisted(name)).to_string()
     }
 
-    fn fresh(&self) -> Option<Arc<Catalogue>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.list.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, list)| Arc::clone(list))
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list that is younger than this and was asked for with this key.
+    fn remembered(&self, key: Option<&HeaderValue>, max_age: Duration) -> Option<Arc<Catalogue>> {
+        let known = self.known();
+        let list = known.list.as_ref().filter(|(at, _)| known.key.as_ref() == key && at.elapsed() < max_age);
+        list.map(|(_, list)| Arc::clone(list))
     }
 
     fn failed_lately(&self) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.failed_at.is_some_and(|at| at.elapsed() < FAILED)
+        let known = self.known();
+        known.list.is_none() && known.failed_at.is_some_and(|at| at.elapsed() < FAILED)
     }
 
     async fn load(
@@ -118,8 +131,8 @@ impl Models {
         upstream: &Upstream,
         client_key: Option<&HeaderValue>,
     ) -> Result<Catalogue, ProxyError> {
-        let response = upstream.get("/models", client_key).await?;
-        match response.status() {
+        let answer = upstream.get("/models", client_key).await?;
+        match answer.status {
             status if status.is_success() => {}
             // No list there: what the settings name is all there is.
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
@@ -127,9 +140,9 @@ impl Models {
             {
                 return Ok(Catalogue::new(&[], &self.settings, digest));
             }
-            _ => return Err(upstream.refusal(response, "", client_key.is_some()).await),
+            _ => return Err(upstream.refusal(answer, "", client_key.is_some()).await),
         }
-        let body = Limited::new(response.into_body(), MAX_LIST_BYTES).collect();
+        let body = Limited::new(answer.body, MAX_LIST_BYTES).collect();
         let body = tokio::time::timeout(upstream.timeout(), body).await;
         let body = body.map_err(|_| ProxyError::TimedOut(upstream.timeout()))?;
         let body =

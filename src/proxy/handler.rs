@@ -8,6 +8,7 @@ use super::catalog;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
+use super::upstream::Answered;
 use crate::ollama::{
     self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Routed, ShowRequest,
     Timestamp,
@@ -18,9 +19,10 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// Longest wait for the next piece of a request's body.
 const BODY_GAP: Duration = Duration::from_secs(30);
@@ -114,7 +116,7 @@ async fn text(app: Arc<App>, request: Request<Incoming>, route: Route, mut accou
         return ended(loaded, account);
     }
     match ask(&app, &question, key.as_ref()).await {
-        Ok(response) => deliver(app, &question, response, account).await,
+        Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
         Err(error) => refuse(&app, &error, Some(account), common.stream),
     }
 }
@@ -172,26 +174,29 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Sends the question. A parameter that the backend refuses is left out, once each, and remembered.
+/// Sends the question; says with the answer when the backend had it. A parameter that the backend refuses is left out,
+/// once each, and remembered.
 async fn ask(
     app: &App,
     question: &Question<'_>,
     key: Option<&HeaderValue>,
-) -> Result<Response<Incoming>, ProxyError> {
+) -> Result<(Answered, Instant), ProxyError> {
     let asked = &question.common().model;
     let model = app.models.backend_name(asked, &app.upstream, key).await;
     loop {
         let dialect = app.dialect();
         let body = question.translated(&model, dialect)?;
-        let response = app.upstream.post(question.path(), body, key).await?;
-        if response.status().is_success() {
-            return Ok(response);
+        let sent_at = Instant::now();
+        let answer = app.upstream.post(question.path(), body, key).await?;
+        if answer.status.is_success() {
+            return Ok((answer, sent_at));
         }
-        let refusal = app.upstream.refusal(response, asked, key.is_some()).await;
+        let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
         match &refusal {
             ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
                 let Some(refused) = dialect.refused.learn(error) else { return Err(refusal) };
-                tracing::info!(reason = %app.redacted(&error.message), "the backend refuses a parameter; it is left out from now on");
+                let reason = app.redacted(&error.message);
+                tracing::info!(reason, "the backend refuses a parameter; it is left out from now on");
                 app.learn(refused);
             }
             _ => return Err(refusal),
@@ -203,22 +208,22 @@ async fn ask(
 async fn deliver(
     app: Arc<App>,
     question: &Question<'_>,
-    response: Response<Incoming>,
+    answer: Answered,
+    sent_at: Instant,
     account: Account,
 ) -> Reply {
     let common = question.common();
-    let elapsed = account.began().elapsed();
     let wanted = Wanted {
         endpoint: question.endpoint(),
         model: &common.model,
         stream: common.stream,
         think: common.think,
         logprobs: common.logprobs.then_some(common.top_logprobs),
-        started_at: wall_clock().before(elapsed),
-        load: elapsed,
+        started_at: wall_clock().before(account.began().elapsed()),
+        load: sent_at - account.began(),
     };
-    let translator = StreamTranslator::new(&wanted, body_kind(response.headers()));
-    let mut body = TranslatedBody::new(response.into_body(), translator, Arc::clone(&app), account);
+    let translator = StreamTranslator::new(&wanted, body_kind(&answer.headers));
+    let mut body = TranslatedBody::new(answer, translator, Arc::clone(&app), account);
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),

@@ -41,7 +41,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         if let Some(addresses) = loopback_addresses(name.as_str()) {
-            return Box::pin(std::future::ready(Ok(addresses.to_vec().into_iter())));
+            return Box::pin(std::future::ready(Ok(Vec::from(addresses).into_iter())));
         }
         let found = self.system.call(name);
         Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })

@@ -15,17 +15,20 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT,
 };
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
 
 /// Longest wait for one address to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Servers keep idle connections for 60 s and more; ours go first, so that none is used while it is being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept: less than the server keeps it, so that none is used while it is being closed.
+/// Local servers are often uvicorn, which closes after 5 s; behind TLS stand gateways with 60 s and more, and a new
+/// connection costs more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept.
 const MAX_IDLE: usize = 32;
 /// Between the tries to connect: doubled each time, up to the second.
@@ -36,6 +39,14 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const AGENT: &str = concat!("ollama-openai-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// A head, then bytes.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Incoming,
+    pub(super) connection: CaptureConnection,
+}
 
 /// See the module's description.
 pub(super) struct Upstream {
@@ -64,7 +75,7 @@ impl Upstream {
             .enable_http1()
             .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_idle_timeout(if config.backend.base.is_tls() { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT })
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -93,7 +104,7 @@ impl Upstream {
         &self,
         path: &str,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, ProxyError> {
+    ) -> Result<Answered, ProxyError> {
         self.send(Method::GET, path, Bytes::new(), client_key).await
     }
 
@@ -103,7 +114,7 @@ impl Upstream {
         path: &str,
         body: Bytes,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, ProxyError> {
+    ) -> Result<Answered, ProxyError> {
         self.send(Method::POST, path, body, client_key).await
     }
 
@@ -113,13 +124,14 @@ impl Upstream {
         path: &str,
         body: Bytes,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, ProxyError> {
+    ) -> Result<Answered, ProxyError> {
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries = self.max_retries;
         loop {
-            let request = self.request(method.clone(), path, body.clone(), client_key)?;
+            let mut request = self.request(method.clone(), path, body.clone(), client_key)?;
+            let connection = capture_connection(&mut request);
             let error = match tokio::time::timeout(self.timeout, self.client.request(request)).await {
-                Ok(Ok(response)) => return checked(response),
+                Ok(Ok(response)) => return answered(response, connection),
                 Ok(Err(error)) => error,
                 Err(_) => return Err(ProxyError::TimedOut(self.timeout)),
             };
@@ -164,24 +176,19 @@ impl Upstream {
     }
 
     /// Reads the words of an answer that is no success.
-    pub(super) async fn refusal(
-        &self,
-        response: Response<Incoming>,
-        model: &str,
-        client_key: bool,
-    ) -> ProxyError {
-        let (head, body) = response.into_parts();
-        if head.status.is_redirection() {
-            let location = head.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    pub(super) async fn refusal(&self, answer: Answered, model: &str, client_key: bool) -> ProxyError {
+        let Answered { status, headers, body, .. } = answer;
+        if status.is_redirection() {
+            let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
             return ProxyError::Redirect(location.unwrap_or("nowhere").to_string());
         }
         let body =
             tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect()).await;
         let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         ProxyError::Status {
-            status: head.status,
+            status,
             error: ApiError::read(&body),
-            retry_after: retry_after(&head.headers),
+            retry_after: retry_after(&headers),
             with_client_key: client_key && self.forwards_client_key(),
             model: model.to_string(),
         }
@@ -199,12 +206,13 @@ fn bearer(key: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
-    match response.headers().get(CONTENT_ENCODING) {
+fn answered(response: Response<Incoming>, connection: CaptureConnection) -> Result<Answered, ProxyError> {
+    let (head, body) = response.into_parts();
+    match head.headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             Err(ProxyError::Encoded(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
         }
-        _ => Ok(response),
+        _ => Ok(Answered { status: head.status, headers: head.headers, body, connection }),
     }
 }
 

@@ -9,12 +9,16 @@
 #![deny(clippy::indexing_slicing)]
 
 mod chat;
+mod clock;
 mod fault;
 mod generate;
 mod history;
+mod logprobs;
 mod media;
 mod models;
 mod options;
+mod output;
+mod parts;
 mod stream;
 mod tools;
 mod whole;

@@ -8,22 +8,21 @@
 //! does not depend on where the bytes were cut.
 
 use super::Fault;
+use super::clock::Clock;
+use super::logprobs::write_logprobs;
+use super::output::Output;
+use super::parts::each_text;
 use super::tools::ToolCallAssembler;
-use super::whole::Whole;
-use crate::ollama::{Answer, DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
-use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, Timings, Usage};
-use crate::wire::{
-    JsonError, JsonErrorKind, JsonWriter, KEY_BYTES, Kind, RawJson, RawStr, Scanner, SseDecoder, SseEvent,
-};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use crate::ollama::{DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
+use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, TextKind, TextShape, Timings, Usage};
+use crate::wire::{JsonError, JsonErrorKind, RawJson, RawStr, Scanner, SseDecoder, SseEvent};
+use bytes::{Buf, Bytes, BytesMut};
 use std::time::Duration;
 
 /// Longest event taken from a backend: a whole answer or a picture fits; what is longer is no event.
 const MAX_EVENT_BYTES: usize = 4 << 20;
 /// Longest document taken where events were expected or none were.
 const MAX_DOCUMENT_BYTES: usize = 64 << 20;
-/// Longest line sent: some clients read lines into buffers of 128 KiB, and none needs more at once.
-const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// What the client asked for and the request began with.
 #[derive(Clone, Debug)]
@@ -82,77 +81,34 @@ enum Framing {
 /// See the module's description.
 #[derive(Debug)]
 pub struct StreamTranslator {
-    head: LineHead,
     framing: Framing,
     decoder: SseDecoder,
     state: State,
-    /// The one object, when no lines were asked for.
-    whole: Option<Whole>,
+    shape: TextShape,
     tools: ToolCallAssembler,
+    output: Output,
     drops_thinking: bool,
     logprobs: Option<u64>,
-    /// The first half of a surrogate pair that the backend cut between two deltas, of text and of reasoning.
-    halves: [Option<[u8; 6]>; 2],
-    clock: Clock,
     usage: Usage,
     timings: Timings,
     /// Deltas with text: the count of tokens where the backend gives none.
     deltas: u64,
 }
 
-/// Time as the lines show it.
-#[derive(Debug)]
-struct Clock {
-    started_at: Timestamp,
-    load: Duration,
-    now: Duration,
-    first_token: Option<Duration>,
-    last_token: Duration,
-    /// `created_at` of `now`; empty until a line needs it.
-    text: BytesMut,
-}
-
-impl Clock {
-    fn set(&mut self, now: Duration) {
-        self.now = now;
-        self.text.clear();
-    }
-
-    fn text(&mut self) -> &[u8] {
-        if self.text.is_empty() {
-            self.started_at.after(self.now).write(&mut self.text);
-        }
-        &self.text
-    }
-
-    fn token(&mut self) {
-        self.first_token.get_or_insert(self.now);
-        self.last_token = self.now;
-    }
-}
-
 impl StreamTranslator {
     /// A translator for one answer.
     #[must_use]
     pub fn new(wanted: &Wanted<'_>, body: BodyKind) -> Self {
+        let head = LineHead::new(wanted.endpoint, wanted.model);
         StreamTranslator {
-            head: LineHead::new(wanted.endpoint, wanted.model),
             framing: if body == BodyKind::Events { Framing::Events } else { Framing::Unknown },
             decoder: SseDecoder::new(MAX_EVENT_BYTES),
             state: State::Opening,
-            whole: (!wanted.stream).then(Whole::default),
+            shape: TextShape::default(),
             tools: ToolCallAssembler::default(),
+            output: Output::new(head, !wanted.stream, Clock::new(wanted.started_at, wanted.load)),
             drops_thinking: wanted.think == Think::Off,
             logprobs: wanted.logprobs,
-            halves: [None; 2],
-            clock: Clock {
-                started_at: wanted.started_at,
-                load: wanted.load,
-                now: wanted.load,
-                first_token: None,
-                last_token: wanted.load,
-                text: BytesMut::with_capacity(32),
-            },
             usage: Usage::default(),
             timings: Timings::default(),
             deltas: 0,
@@ -165,7 +121,7 @@ impl StreamTranslator {
     /// # Errors
     /// When the answer cannot be read on. What `out` holds is still good; the caller ends the answer.
     pub fn push(&mut self, mut bytes: Bytes, now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
-        self.clock.set(now);
+        self.output.clock.set(now);
         if matches!(self.framing, Framing::Unknown) {
             self.tell_framing(&mut bytes);
         }
@@ -190,7 +146,7 @@ impl StreamTranslator {
     /// # Errors
     /// When the answer was not finished.
     pub fn finish(&mut self, now: Duration, out: &mut BytesMut) -> Result<(), Fault> {
-        self.clock.set(now);
+        self.output.clock.set(now);
         if let Framing::Document(document) = &mut self.framing {
             let document = document.split().freeze();
             self.take_document(document, out)?;
@@ -203,7 +159,10 @@ impl StreamTranslator {
         }
         match self.state {
             State::Done => Ok(()),
-            State::Finishing(reason) => self.end(reason, out),
+            State::Finishing(reason) => {
+                self.end(reason, out);
+                Ok(())
+            }
             State::Opening | State::Answering => Err(Fault::Truncated),
         }
     }
@@ -248,11 +207,21 @@ impl StreamTranslator {
             b"" | b"\"\"" => Ok(()),
             [b':', ..] => Ok(()),
             b"[DONE]" => self.done(out),
-            _ => {
-                let chunk = ChatCompletionChunk::read(data).map_err(|error| not_a_chunk(data, error))?;
-                self.take_chunk(&chunk, data, out)
-            }
+            _ => self.take_data(data, out),
         }
+    }
+
+    fn take_data(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
+        if self.state == State::Answering
+            && let Some((kind, text)) = self.shape.read(data)
+        {
+            self.text(kind, text, b"", out);
+            return Ok(());
+        }
+        let chunk = ChatCompletionChunk::read(data).map_err(|error| not_a_chunk(data, error))?;
+        self.take_chunk(&chunk, data, out)?;
+        self.shape.learn(data, &chunk);
+        Ok(())
     }
 
     /// An event that the end of the body may have cut: one that is not whole says only that the answer is not.
@@ -315,12 +284,14 @@ impl StreamTranslator {
             return Ok(());
         }
         let delta = &chunk.delta;
-        self.thinking(delta.reasoning, out);
+        self.text(TextKind::Reasoning, delta.reasoning, b"", out);
         if let Some(parts) = delta.parts {
-            self.parts(parts, out).map_err(|error| not_a_chunk(data, error))?;
+            let mut take = |kind, text: RawStr<'_>| self.text(kind, text, b"", out);
+            each_text(parts, TextKind::Content, &mut take).map_err(|error| not_a_chunk(data, error))?;
         }
-        self.text(delta.content, chunk.logprobs, out);
-        self.text(delta.refusal, None, out);
+        let logprobs = self.logprobs(chunk.logprobs).map_err(|error| not_a_chunk(data, error))?;
+        self.text(TextKind::Content, delta.content, &logprobs, out);
+        self.text(TextKind::Content, delta.refusal, b"", out);
         if let Some(calls) = delta.tool_calls {
             self.tools.push(calls)?;
         }
@@ -328,7 +299,7 @@ impl StreamTranslator {
             self.tools.push_function(function)?;
         }
         if let Some(reason) = chunk.finish_reason {
-            self.flush_halves(out);
+            self.output.flush_halves(out);
             self.flush_tools(out)?;
             let length = reason == FinishReason::Length;
             self.state = State::Finishing(if length { DoneReason::Length } else { DoneReason::Stop });
@@ -340,195 +311,64 @@ impl StreamTranslator {
     fn done(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
         match self.state {
             State::Done => Ok(()),
-            State::Finishing(reason) => self.end(reason, out),
+            State::Finishing(reason) => {
+                self.end(reason, out);
+                Ok(())
+            }
             // Some backends never give a reason.
             State::Answering => {
-                self.flush_halves(out);
+                self.output.flush_halves(out);
                 self.flush_tools(out)?;
-                self.end(DoneReason::Stop, out)
+                self.end(DoneReason::Stop, out);
+                Ok(())
             }
             State::Opening => Err(Fault::Malformed("no choices".to_string())),
         }
     }
 
-    fn text(&mut self, text: RawStr<'_>, logprobs: Option<RawJson<'_>>, out: &mut BytesMut) {
-        let mut items = BytesMut::new();
-        if let (Some(top), Some(list)) = (self.logprobs, logprobs) {
-            write_logprobs(list, top, &mut items);
-        }
-        self.emit(false, text, &items, out);
-    }
-
-    fn thinking(&mut self, text: RawStr<'_>, out: &mut BytesMut) {
-        self.emit(true, text, b"", out);
-    }
-
-    /// The parts of a `content` array: `{"type":"text","text":..}` and `{"type":"thinking","thinking":[..]}`.
-    fn parts(&mut self, parts: RawJson<'_>, out: &mut BytesMut) -> Result<(), JsonError> {
-        let mut scanner = Scanner::new(parts.bytes());
-        scanner.begin_array()?;
-        while scanner.next_element()? {
-            let part = scanner.value()?;
-            if part.kind() != Kind::Object {
-                continue;
-            }
-            let mut members = Scanner::new(part.bytes());
-            let mut scratch = [0; KEY_BYTES];
-            members.begin_object()?;
-            while let Some(key) = members.next_key()? {
-                let name = key.lookup(&mut scratch);
-                let (is_text, is_thinking) = (name == b"text", name == b"thinking");
-                let value = members.value()?;
-                if is_text {
-                    self.text(value.as_str().unwrap_or_default(), None, out);
-                } else if is_thinking {
-                    self.thinking_part(value, out)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The inside of a thinking part: a string, or an array of text parts.
-    fn thinking_part(&mut self, value: RawJson<'_>, out: &mut BytesMut) -> Result<(), JsonError> {
-        if let Some(text) = value.as_str() {
-            self.thinking(text, out);
-        }
-        if value.kind() != Kind::Array {
-            return Ok(());
-        }
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_array()?;
-        while scanner.next_element()? {
-            let part = scanner.value()?;
-            if part.kind() != Kind::Object {
-                continue;
-            }
-            let mut members = Scanner::new(part.bytes());
-            let mut scratch = [0; KEY_BYTES];
-            members.begin_object()?;
-            while let Some(key) = members.next_key()? {
-                let is_text = key.lookup(&mut scratch) == b"text";
-                let value = members.value()?;
-                if is_text {
-                    self.thinking(value.as_str().unwrap_or_default(), out);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn emit(&mut self, is_thinking: bool, text: RawStr<'_>, logprobs: &[u8], out: &mut BytesMut) {
+    fn text(&mut self, kind: TextKind, text: RawStr<'_>, logprobs: &[u8], out: &mut BytesMut) {
         if text.is_empty() && logprobs.is_empty() {
             return;
         }
-        self.clock.token();
+        self.output.clock.token();
         self.deltas += 1;
-        if is_thinking && self.drops_thinking {
-            return;
-        }
-        let (text, half) = text.split_trailing_high_surrogate();
-        let Some(held) = self.halves.get_mut(usize::from(is_thinking)) else { return };
-        let before = std::mem::replace(held, half);
-        let before = before.as_ref().map_or(&b""[..], |half| half);
-        if let Some(whole) = &mut self.whole {
-            whole.add_half(is_thinking, before);
-            whole.add_text(is_thinking, text);
-            whole.add_logprobs(logprobs);
-            return;
-        }
-        if text.is_empty() && before.is_empty() && logprobs.is_empty() {
-            return;
-        }
-        self.lines(is_thinking, before, text, logprobs, out);
-    }
-
-    /// One line, or several where one would be too long.
-    fn lines(
-        &mut self,
-        is_thinking: bool,
-        before: &[u8],
-        text: RawStr<'_>,
-        logprobs: &[u8],
-        out: &mut BytesMut,
-    ) {
-        let room =
-            MAX_LINE_BYTES.saturating_sub(self.head.overhead() + before.len() + logprobs.len()).max(1024);
-        let created_at = self.clock.text();
-        let (mut before, mut logprobs, mut rest) = (before, logprobs, text);
-        loop {
-            // No byte grows more than threefold.
-            let fits = rest.raw().len() <= if rest.is_ascii() { room } else { room / 3 };
-            let (piece, more) = if fits { (rest, RawStr::default()) } else { rest.split_at_cost(room) };
-            if is_thinking {
-                self.head.begin_thinking(created_at, out);
-            } else {
-                self.head.begin_text(created_at, out);
-            }
-            out.put_slice(before);
-            JsonWriter::append_raw_text(out, piece);
-            self.head.end_text(logprobs, out);
-            if more.is_empty() {
-                return;
-            }
-            (before, logprobs, rest) = (b"", b"", more);
+        if kind == TextKind::Content || !self.drops_thinking {
+            self.output.text(kind, text, logprobs, out);
         }
     }
 
-    /// The other half of a character never came.
-    fn flush_halves(&mut self, out: &mut BytesMut) {
-        for is_thinking in [true, false] {
-            let held = self.halves.get_mut(usize::from(is_thinking)).and_then(Option::take);
-            if held.is_none() {
-                continue;
-            }
-            let replacement = "\u{fffd}".as_bytes();
-            match &mut self.whole {
-                Some(whole) => whole.add_half(is_thinking, replacement),
-                None => self.lines(is_thinking, replacement, RawStr::default(), b"", out),
-            }
+    /// The inside of Ollama's list, where one was asked for.
+    fn logprobs(&self, list: Option<RawJson<'_>>) -> Result<BytesMut, JsonError> {
+        let mut items = BytesMut::new();
+        if let (Some(top), Some(list)) = (self.logprobs, list) {
+            write_logprobs(list, top, &mut items)?;
         }
+        Ok(items)
     }
 
-    /// Whole calls, one a line: some clients read only the first of a line.
     fn flush_tools(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
         if self.tools.is_empty() {
             return Ok(());
         }
-        let started_at = self.clock.started_at;
+        self.output.clock.token();
+        let started_at = self.output.clock.started_at;
         for call in self.tools.finish(|index| made_call_id(started_at, index))? {
-            match &mut self.whole {
-                Some(whole) => whole.add_call(&call),
-                None => {
-                    let answer = Answer { tool_calls: &call, ..Answer::default() };
-                    self.head.write_part(self.clock.text(), &answer, out);
-                }
-            }
+            self.output.call(&call, out);
         }
-        self.clock.token();
         Ok(())
     }
 
-    fn end(&mut self, reason: DoneReason, out: &mut BytesMut) -> Result<(), Fault> {
-        let timing = self.timing();
+    fn end(&mut self, reason: DoneReason, out: &mut BytesMut) {
+        self.output.end(reason, &self.timing(), out);
         self.state = State::Done;
-        let created_at = self.clock.text();
-        match self.whole.take() {
-            Some(whole) => self.head.write_end(created_at, &whole.answer(), reason, Some(&timing), out),
-            None => {
-                self.head.write_end(created_at, &Answer::default(), reason, Some(&timing), out);
-                out.put_u8(b'\n');
-            }
-        }
-        Ok(())
     }
 
     fn timing(&self) -> Timing {
-        let clock = &self.clock;
+        let (clock, is_whole) = (&self.output.clock, self.output.is_whole());
         let since_load = |time: Duration| time.saturating_sub(clock.load);
         let nanoseconds = |ns: Option<u64>| ns.map(Duration::from_nanos);
         // A whole answer comes at once: nobody saw its first token.
-        let first = clock.first_token.filter(|_| self.whole.is_none());
+        let first = clock.first_token.filter(|_| !is_whole);
         let eval = match first {
             Some(first) => clock.last_token.saturating_sub(first),
             None => since_load(clock.now),
@@ -538,7 +378,7 @@ impl StreamTranslator {
             load: clock.load,
             prompt_eval_count: self.usage.prompt_tokens,
             prompt_eval: nanoseconds(self.timings.prompt_ns).or(first.map(since_load)).unwrap_or_default(),
-            eval_count: self.usage.completion_tokens.or_else(|| self.whole.is_none().then_some(self.deltas)),
+            eval_count: self.usage.completion_tokens.or_else(|| (!is_whole).then_some(self.deltas)),
             eval: nanoseconds(self.timings.predicted_ns).unwrap_or(eval),
         }
     }
@@ -565,61 +405,6 @@ fn made_call_id(started_at: Timestamp, index: usize) -> String {
             char::from_digit(digit, 36).unwrap_or('0')
         })
         .collect()
-}
-
-/// The inside of the list, without `bytes: null`, and without the alternatives when none were asked for.
-fn write_logprobs(list: RawJson<'_>, top: u64, out: &mut BytesMut) {
-    let mut json = JsonWriter::new(out);
-    let mut scanner = Scanner::new(list.bytes());
-    let mut write = || -> Result<(), JsonError> {
-        scanner.begin_array()?;
-        while scanner.next_element()? {
-            let token = scanner.value()?;
-            if token.kind() == Kind::Object {
-                write_token(token, top > 0, &mut json)?;
-            }
-        }
-        Ok(())
-    };
-    // The list was checked when the chunk was read.
-    let _checked = write();
-}
-
-fn write_token(token: RawJson<'_>, with_top: bool, json: &mut JsonWriter<'_>) -> Result<(), JsonError> {
-    let mut members = Scanner::new(token.bytes());
-    let mut scratch = [0; KEY_BYTES];
-    members.begin_object()?;
-    json.begin_object();
-    while let Some(key) = members.next_key()? {
-        let name: &'static str = match key.lookup(&mut scratch) {
-            b"token" => "token",
-            b"logprob" => "logprob",
-            b"bytes" => "bytes",
-            b"top_logprobs" => "top_logprobs",
-            _ => "",
-        };
-        let value = members.value()?;
-        if name.is_empty() || value.kind() == Kind::Null || (name == "top_logprobs" && !with_top) {
-            continue;
-        }
-        json.key(name);
-        if name == "top_logprobs" && value.kind() == Kind::Array {
-            json.begin_array();
-            let mut alternatives = Scanner::new(value.bytes());
-            alternatives.begin_array()?;
-            while alternatives.next_element()? {
-                let alternative = alternatives.value()?;
-                if alternative.kind() == Kind::Object {
-                    write_token(alternative, false, json)?;
-                }
-            }
-            json.end_array();
-        } else {
-            json.raw_compact(value);
-        }
-    }
-    json.end_object();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The translator on streams as backends send them, and on every way to cut them.
 //! The golden streams of `tests/golden` are replayed under every cut by `tests/split.rs`.
 
+use super::super::output::MAX_LINE_BYTES;
 use super::*;
 
 fn wanted(stream: bool) -> Wanted<'static> {

@@ -1,6 +1,7 @@
 //! [`Whole`]: what a streamed answer would have said in lines, kept for one object.
 
 use crate::ollama::Answer;
+use crate::openai::TextKind;
 use crate::wire::{JsonWriter, RawStr};
 use bytes::{BufMut, BytesMut};
 
@@ -15,15 +16,20 @@ pub(super) struct Whole {
 
 impl Whole {
     /// Adds to the text or the reasoning.
-    pub(super) fn add_text(&mut self, is_thinking: bool, text: RawStr<'_>) {
-        let out = if is_thinking { &mut self.thinking } else { &mut self.text };
-        JsonWriter::append_raw_text(out, text);
+    pub(super) fn add_text(&mut self, kind: TextKind, text: RawStr<'_>) {
+        JsonWriter::append_raw_text(self.buffer(kind), text);
     }
 
     /// Adds bytes that need no mending: half a surrogate pair, or what stands in for its other half.
-    pub(super) fn add_half(&mut self, is_thinking: bool, half: &[u8]) {
-        let out = if is_thinking { &mut self.thinking } else { &mut self.text };
-        out.put_slice(half);
+    pub(super) fn add_plain(&mut self, kind: TextKind, text: &[u8]) {
+        self.buffer(kind).put_slice(text);
+    }
+
+    fn buffer(&mut self, kind: TextKind) -> &mut BytesMut {
+        match kind {
+            TextKind::Content => &mut self.text,
+            TextKind::Reasoning => &mut self.thinking,
+        }
     }
 
     /// Adds one call, already written.

@@ -128,6 +128,9 @@ impl<'a> RawJson<'a> {
 ///
 /// Invariant: `at <= text.len()`; `depth` is the number of containers open at `at`; `fresh` says that the last token
 /// was the opening of the innermost one.
+///
+/// The methods are inlined and hand what they need to the functions below by value: so the position stays in a register
+/// from token to token instead of going through memory, which is most of the speed (`benches/event.rs`).
 #[derive(Clone, Debug)]
 pub struct Scanner<'a> {
     text: &'a [u8],
@@ -139,6 +142,7 @@ pub struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// A reader at the start of `text`.
     #[must_use]
+    #[inline(always)]
     pub fn new(text: &'a [u8]) -> Self {
         Scanner { text, at: 0, depth: 0, fresh: false }
     }
@@ -153,16 +157,16 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When no value begins here.
-    #[inline]
+    #[inline(always)]
     pub fn kind(&mut self) -> Result<Kind, JsonError> {
         match self.peek() {
-            Some(b'"') => Ok(Kind::String),
-            Some(b'{') => Ok(Kind::Object),
-            Some(b'[') => Ok(Kind::Array),
-            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(b't' | b'f') => Ok(Kind::Bool),
-            Some(b'n') => Ok(Kind::Null),
-            _ => Err(self.unexpected()),
+            b'"' => Ok(Kind::String),
+            b'{' => Ok(Kind::Object),
+            b'[' => Ok(Kind::Array),
+            b'-' | b'0'..=b'9' => Ok(Kind::Number),
+            b't' | b'f' => Ok(Kind::Bool),
+            b'n' => Ok(Kind::Null),
+            _ => Err(unexpected(self.text, self.at)),
         }
     }
 
@@ -170,7 +174,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When no object begins here or it would be too deep.
-    #[inline]
+    #[inline(always)]
     pub fn begin_object(&mut self) -> Result<(), JsonError> {
         self.open(b'{')
     }
@@ -179,7 +183,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When no array begins here or it would be too deep.
-    #[inline]
+    #[inline(always)]
     pub fn begin_array(&mut self) -> Result<(), JsonError> {
         self.open(b'[')
     }
@@ -188,19 +192,24 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When neither a member nor the end follows.
-    #[inline]
+    #[inline(always)]
     pub fn next_key(&mut self) -> Result<Option<RawStr<'a>>, JsonError> {
         if !self.next_in(b'}')? {
             return Ok(None);
         }
-        self.key().map(Some)
+        let key = self.string()?;
+        if self.peek() != b':' {
+            return Err(unexpected(self.text, self.at));
+        }
+        self.at += 1;
+        Ok(Some(key))
     }
 
     /// Whether another element follows; `false` when the array ended.
     ///
     /// # Errors
     /// When neither an element nor the end follows.
-    #[inline]
+    #[inline(always)]
     pub fn next_element(&mut self) -> Result<bool, JsonError> {
         self.next_in(b']')
     }
@@ -209,23 +218,34 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When no complete, valid string stands here.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<RawStr<'a>, JsonError> {
-        self.peek();
-        let text = self.string_here()?;
+        if self.peek() != b'"' {
+            return Err(unexpected(self.text, self.at));
+        }
+        let start = self.at + 1;
+        let (end, seen) = plain_end(self.text, start);
         self.fresh = false;
-        Ok(text)
+        if byte_at(self.text, end) == b'"' {
+            self.at = end + 1;
+            let raw = self.text.get(start..end).unwrap_or_default();
+            return Ok(RawStr::checked(raw, false, seen & HIGH == 0));
+        }
+        let (end, seen) = string_end(self.text, end, seen)?;
+        self.at = end + 1;
+        let raw = self.text.get(start..end).unwrap_or_default();
+        Ok(RawStr::checked(raw, true, seen & HIGH == 0))
     }
 
     /// Takes any value and gives the range it occupies.
     ///
     /// # Errors
     /// When no complete, valid value stands here.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<RawJson<'a>, JsonError> {
         self.peek();
         let start = self.at;
-        self.skip()?;
+        self.at = value_end(self.text, start, self.depth)?;
         self.fresh = false;
         Ok(RawJson { bytes: self.text.get(start..self.at).unwrap_or_default() })
     }
@@ -234,29 +254,30 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When something does.
+    #[inline(always)]
     pub fn end(&mut self) -> Result<(), JsonError> {
-        if self.peek().is_none() { Ok(()) } else { Err(self.unexpected()) }
+        self.peek();
+        if self.at >= self.text.len() { Ok(()) } else { Err(unexpected(self.text, self.at)) }
     }
 
-    /// The next byte that is not white space, which is passed over.
-    #[inline]
-    fn peek(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return Some(byte);
-            }
-            self.at += 1;
+    /// The next byte that is not white space, which is passed over; 0 at the end, which no token begins with.
+    #[inline(always)]
+    fn peek(&mut self) -> u8 {
+        let byte = byte_at(self.text, self.at);
+        if byte > b' ' {
+            return byte;
         }
+        self.at = skip_blank(self.text, self.at);
+        byte_at(self.text, self.at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
-        if self.peek() != Some(bracket) {
-            return Err(self.unexpected());
+        if self.peek() != bracket {
+            return Err(unexpected(self.text, self.at));
         }
         if self.depth == MAX_DEPTH {
-            return Err(self.error(JsonErrorKind::TooDeep));
+            return Err(too_deep(self.at));
         }
         self.at += 1;
         self.depth += 1;
@@ -265,217 +286,241 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes the comma before the next item, or the `close` bracket.
-    #[inline]
+    #[inline(always)]
     fn next_in(&mut self, close: u8) -> Result<bool, JsonError> {
-        match self.peek() {
-            Some(byte) if byte == close && self.depth > 0 => {
-                self.at += 1;
-                self.depth -= 1;
-                self.fresh = false;
-                Ok(false)
-            }
-            Some(b',') if !self.fresh => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(_) if self.fresh => Ok(true),
-            _ => Err(self.unexpected()),
-        }
-    }
-
-    #[inline]
-    fn key(&mut self) -> Result<RawStr<'a>, JsonError> {
-        self.peek();
-        let key = self.string_here()?;
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected());
-        }
-        self.at += 1;
-        self.fresh = false;
-        Ok(key)
-    }
-
-    /// A string whose opening quote stands at `at`.
-    #[inline]
-    fn string_here(&mut self) -> Result<RawStr<'a>, JsonError> {
-        if self.text.get(self.at) != Some(&b'"') {
-            return Err(self.unexpected());
-        }
-        self.at += 1;
-        let start = self.at;
-        let (mut escaped, mut high_bits) = (false, 0u64);
-        loop {
-            high_bits |= self.skip_plain();
-            match self.text.get(self.at) {
-                Some(b'"') => {
-                    let raw = self.text.get(start..self.at).unwrap_or_default();
-                    self.at += 1;
-                    return Ok(RawStr::checked(raw, escaped, high_bits & HIGH == 0));
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(byte) if *byte >= b' ' => {
-                    high_bits |= u64::from(*byte);
-                    self.at += 1;
-                }
-                _ => return Err(self.unexpected()),
-            }
-        }
-    }
-
-    /// Passes eight bytes at a time over what needs no look inside a string; returns the OR of what it passed, so that
-    /// the caller knows whether all of it was ASCII. It stops at the first word with a quote, a backslash or a control
-    /// byte, on that very byte.
-    ///
-    /// The test for one byte value is the classic "is there a zero byte": `(x - ONES) & !x & HIGH` has the high bit set
-    /// in the lowest zero byte of `x`, and may have false ones only above it, which the lowest bit hides.
-    #[inline]
-    fn skip_plain(&mut self) -> u64 {
-        const fn zero_bytes(x: u64) -> u64 {
-            x.wrapping_sub(ONES) & !x & HIGH
-        }
-        let mut seen = 0;
-        while let Some(word) = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let x = u64::from_le_bytes(*word);
-            let control = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
-            let stop = control | zero_bytes(x ^ (ONES * b'"' as u64)) | zero_bytes(x ^ (ONES * b'\\' as u64));
-            if stop != 0 {
-                let plain = stop.trailing_zeros() / 8;
-                self.at += plain as usize;
-                // Only the bytes before the stop count: those above it are not part of this run.
-                return seen | (x & ((1u64 << (plain * 8)) - 1));
-            }
-            seen |= x;
-            self.at += 8;
-        }
-        seen
-    }
-
-    /// An escape whose backslash stands at `at`.
-    fn escape(&mut self) -> Result<(), JsonError> {
-        let len = match self.text.get(self.at + 1) {
-            None => return Err(self.truncated()),
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') => 6,
-            Some(_) => return Err(self.error(JsonErrorKind::BadEscape)),
-        };
-        let Some(digits) = self.text.get(self.at + 2..self.at + len) else { return Err(self.truncated()) };
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(self.error(JsonErrorKind::BadEscape));
-        }
-        self.at += len;
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        if self.text.get(self.at) == Some(&b'-') {
+        let byte = self.peek();
+        if byte == b',' && !self.fresh {
             self.at += 1;
+            return Ok(true);
         }
-        match self.text.get(self.at) {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.text.get(self.at) == Some(&b'.') {
+        if byte == close && self.depth > 0 {
             self.at += 1;
-            self.digits()?;
+            self.depth -= 1;
+            self.fresh = false;
+            return Ok(false);
         }
-        if matches!(self.text.get(self.at), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.text.get(self.at), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
+        if self.fresh && self.at < self.text.len() {
+            return Ok(true);
         }
-        Ok(())
+        Err(unexpected(self.text, self.at))
     }
+}
 
-    /// One digit or more.
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if count == 0 {
-            return Err(self.unexpected());
-        }
-        self.at += count;
-        Ok(())
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        if rest.starts_with(word) {
-            self.at += word.len();
-            return Ok(());
-        }
-        self.at += rest.iter().zip(word).take_while(|(a, b)| a == b).count();
-        Err(self.unexpected())
-    }
-
-    /// Passes one value that begins at `at`, containers without recursion: bit `n` of `objects` says whether the
-    /// `n`-th container opened here, counted from the innermost, is an object.
+impl<'a> RawStr<'a> {
+    /// A string out of what would stand between its quotes; `None` when that is not the inside of one string.
+    #[must_use]
     #[inline]
-    fn skip(&mut self) -> Result<(), JsonError> {
-        let base = self.depth;
-        let mut objects = 0u128;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.string_here()?;
-                }
-                Some(open @ (b'{' | b'[')) => {
-                    self.open(open)?;
-                    let object = open == b'{';
-                    objects = (objects << 1) | u128::from(object);
-                    let close = if object { b'}' } else { b']' };
-                    if self.next_in(close)? {
-                        if object {
-                            self.key()?;
-                        }
-                        self.fresh = false;
-                        continue;
-                    }
-                    objects >>= 1;
-                }
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b't') => self.word(b"true")?,
-                Some(b'f') => self.word(b"false")?,
-                Some(b'n') => self.word(b"null")?,
-                _ => return Err(self.unexpected()),
+    pub fn from_inside(inside: &'a [u8]) -> Option<Self> {
+        let (mut at, mut seen) = plain_end(inside, 0);
+        let escaped = at < inside.len();
+        while at < inside.len() {
+            if byte_at(inside, at) != b'\\' {
+                return None;
             }
-            // A value ended: so may containers around it, until one goes on or the outermost is done.
-            loop {
-                if self.depth == base {
-                    return Ok(());
-                }
-                let object = objects & 1 == 1;
-                if self.next_in(if object { b'}' } else { b']' })? {
-                    if object {
-                        self.key()?;
-                    }
-                    break;
-                }
-                objects >>= 1;
-            }
+            let (end, more) = plain_end(inside, escape_end(inside, at).ok()?);
+            (at, seen) = (end, seen | more);
         }
-    }
-
-    fn error(&self, kind: JsonErrorKind) -> JsonError {
-        JsonError { kind, offset: self.at }
-    }
-
-    fn truncated(&self) -> JsonError {
-        JsonError { kind: JsonErrorKind::Truncated, offset: self.text.len() }
-    }
-
-    #[cold]
-    fn unexpected(&self) -> JsonError {
-        if self.at >= self.text.len() { self.truncated() } else { self.error(JsonErrorKind::Unexpected) }
+        Some(RawStr::checked(inside, escaped, seen & HIGH == 0))
     }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// The byte there; 0 behind the end, which the grammar allows nowhere.
+#[inline(always)]
+fn byte_at(text: &[u8], at: usize) -> u8 {
+    match text.get(at) {
+        Some(byte) => *byte,
+        None => 0,
+    }
+}
+
+#[inline(never)]
+fn skip_blank(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count()
+}
+
+/// Passes, eight bytes at a time, what needs no look inside a string. Returns the position of the first quote,
+/// backslash or control byte, or of the end, and the OR of what was passed, so that the caller knows whether all of it
+/// was ASCII.
+///
+/// The test for one byte value is the classic "is there a zero byte": `(x - ONES) & !x & HIGH` has the high bit set in
+/// the lowest zero byte of `x`, and may have false ones only above it, which the lowest bit hides.
+#[inline(always)]
+fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
+    const fn zero_bytes(x: u64) -> u64 {
+        x.wrapping_sub(ONES) & !x & HIGH
+    }
+    let mut at = from;
+    let mut seen = 0;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let x = u64::from_le_bytes(*word);
+        let control = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
+        let stop = control | zero_bytes(x ^ (ONES * b'"' as u64)) | zero_bytes(x ^ (ONES * b'\\' as u64));
+        if stop != 0 {
+            let plain = stop.trailing_zeros() / 8;
+            // Only the bytes before the stop count: those above it are not part of this run.
+            return (at + plain as usize, seen | (x & ((1u64 << (plain * 8)) - 1)));
+        }
+        seen |= x;
+        at += 8;
+    }
+    while let Some(byte) = text.get(at).filter(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\') {
+        seen |= u64::from(*byte);
+        at += 1;
+    }
+    (at, seen)
+}
+
+/// The closing quote of a string that goes on at `at` with something that is not plain.
+#[inline(never)]
+fn string_end(text: &[u8], mut at: usize, mut seen: u64) -> Result<(usize, u64), JsonError> {
+    loop {
+        match byte_at(text, at) {
+            b'"' => return Ok((at, seen)),
+            b'\\' => at = escape_end(text, at)?,
+            _ => return Err(unexpected(text, at)),
+        }
+        let (end, more) = plain_end(text, at);
+        (at, seen) = (end, seen | more);
+    }
+}
+
+/// Behind the escape whose backslash stands at `at`.
+fn escape_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
+    let bad = JsonError { kind: JsonErrorKind::BadEscape, offset: at };
+    let len = match text.get(at + 1) {
+        None => return Err(truncated(text)),
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+        Some(b'u') => 6,
+        Some(_) => return Err(bad),
+    };
+    let Some(digits) = text.get(at + 2..at + len) else { return Err(truncated(text)) };
+    if digits.iter().all(u8::is_ascii_hexdigit) { Ok(at + len) } else { Err(bad) }
+}
+
+/// Behind the value that begins at `at`.
+#[inline(always)]
+fn value_end(text: &[u8], at: usize, depth: u32) -> Result<usize, JsonError> {
+    match byte_at(text, at) {
+        b'{' | b'[' => container_end(text, at, depth),
+        _ => scalar_end(text, at),
+    }
+}
+
+/// Behind the string whose opening quote stands at `at`.
+#[inline(always)]
+fn text_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
+    let (end, seen) = plain_end(text, at + 1);
+    if byte_at(text, end) == b'"' {
+        return Ok(end + 1);
+    }
+    string_end(text, end, seen).map(|(end, _)| end + 1)
+}
+
+/// Behind the container that begins at `at`, without recursion: bit `n` of `objects` says whether the `n`-th container
+/// opened here, counted from the innermost, is an object.
+#[inline(never)]
+fn container_end(text: &[u8], at: usize, base: u32) -> Result<usize, JsonError> {
+    let mut scanner = Scanner { text, at, depth: base, fresh: false };
+    let mut objects = 0u128;
+    loop {
+        match scanner.peek() {
+            bracket @ (b'{' | b'[') => {
+                scanner.open(bracket)?;
+                objects = (objects << 1) | u128::from(bracket == b'{');
+            }
+            _ => {
+                scanner.at = scalar_end(text, scanner.at)?;
+                scanner.fresh = false;
+            }
+        }
+        // Go on to the next value; containers that end here are left, and with the outermost one the work is done.
+        loop {
+            let is_object = objects & 1 == 1;
+            let goes_on = if is_object { scanner.next_key()?.is_some() } else { scanner.next_element()? };
+            if goes_on {
+                break;
+            }
+            objects >>= 1;
+            if scanner.depth == base {
+                return Ok(scanner.at);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn scalar_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
+    match byte_at(text, at) {
+        b'"' => text_end(text, at),
+        b'n' => word_end(text, at, b"null"),
+        b't' => word_end(text, at, b"true"),
+        b'f' => word_end(text, at, b"false"),
+        _ => number_end(text, at),
+    }
+}
+
+#[inline(always)]
+fn word_end(text: &[u8], at: usize, word: &[u8]) -> Result<usize, JsonError> {
+    if text.get(at..at + word.len()) == Some(word) {
+        Ok(at + word.len())
+    } else {
+        Err(not_a_word(text, at, word))
+    }
+}
+
+#[cold]
+fn not_a_word(text: &[u8], at: usize, word: &[u8]) -> JsonError {
+    let rest = text.get(at..).unwrap_or_default();
+    unexpected(text, at + rest.iter().zip(word).take_while(|(a, b)| a == b).count())
+}
+
+#[inline(never)]
+fn number_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
+    if byte_at(text, at) == b'-' {
+        at += 1;
+    }
+    at = if byte_at(text, at) == b'0' { at + 1 } else { digits_end(text, at)? };
+    if byte_at(text, at) == b'.' {
+        at = digits_end(text, at + 1)?;
+    }
+    if matches!(byte_at(text, at), b'e' | b'E') {
+        at += 1;
+        if matches!(byte_at(text, at), b'+' | b'-') {
+            at += 1;
+        }
+        at = digits_end(text, at)?;
+    }
+    Ok(at)
+}
+
+/// Behind one digit or more.
+#[inline(always)]
+fn digits_end(text: &[u8], from: usize) -> Result<usize, JsonError> {
+    let mut at = from;
+    while byte_at(text, at).is_ascii_digit() {
+        at += 1;
+    }
+    if at == from { Err(unexpected(text, at)) } else { Ok(at) }
+}
+
+#[cold]
+fn unexpected(text: &[u8], at: usize) -> JsonError {
+    if at >= text.len() { truncated(text) } else { JsonError { kind: JsonErrorKind::Unexpected, offset: at } }
+}
+
+#[cold]
+fn truncated(text: &[u8]) -> JsonError {
+    JsonError { kind: JsonErrorKind::Truncated, offset: text.len() }
+}
+
+#[cold]
+fn too_deep(at: usize) -> JsonError {
+    JsonError { kind: JsonErrorKind::TooDeep, offset: at }
+}
 
 #[cfg(test)]
 #[path = "scan_tests.rs"]

@@ -44,6 +44,7 @@ impl Pace {
 
     /// All at once: for tests, and for measuring what is not the model.
     #[must_use]
+    #[cfg(test)]
     pub(crate) const fn none() -> Self {
         Self { first: Duration::ZERO, word: Duration::ZERO, jitter: Duration::ZERO }
     }

@@ -1,0 +1,148 @@
+//! [`TextShape`]: the events of a stream that say the same but for a text, known by their other bytes.
+//!
+//! Most events of an answer are alike to the byte before and behind the text they bring. Once one has been read in full
+//! and said a text and nothing else, the next that begins and ends as it did can only differ in that text: two
+//! comparisons and a look at the inside of the string replace reading it. What differs anywhere else is read in full.
+//!
+//! Why this is sound: the event read in full was `before`, a string's inside, `after`. Another valid inside in that
+//! place gives the same members with the same values, but for that string. `benches/event.rs` fails without it.
+
+use super::{ChatCompletionChunk, Delta};
+use crate::wire::RawStr;
+
+/// Past this the comparisons cost what they save, and the copies are kept for the whole answer.
+const MAX_SHAPE_BYTES: usize = 2048;
+
+/// Which member brings the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// `content`
+    Content,
+    /// `reasoning_content` or `reasoning`
+    Reasoning,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub struct TextShape {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    kind: Option<TextKind>,
+}
+
+impl TextShape {
+    /// The text of an event that is otherwise equal to the last one learnt.
+    #[must_use]
+    #[inline]
+    pub fn read<'a>(&self, event: &'a [u8]) -> Option<(TextKind, RawStr<'a>)> {
+        let kind = self.kind?;
+        let inside = event.strip_prefix(self.before.as_slice())?.strip_suffix(self.after.as_slice())?;
+        Some((kind, RawStr::from_inside(inside)?))
+    }
+
+    /// Remembers an event that was read in full, when a text was all it said.
+    pub fn learn(&mut self, event: &[u8], chunk: &ChatCompletionChunk<'_>) {
+        self.kind = None;
+        let (kind, text) = match (chunk.delta.content.is_empty(), chunk.delta.reasoning.is_empty()) {
+            (false, true) => (TextKind::Content, chunk.delta.content),
+            (true, false) => (TextKind::Reasoning, chunk.delta.reasoning),
+            _ => return,
+        };
+        let delta = match kind {
+            TextKind::Content => Delta { content: text, ..Delta::default() },
+            TextKind::Reasoning => Delta { reasoning: text, ..Delta::default() },
+        };
+        let only_text = ChatCompletionChunk { delta, has_choice: true, ..ChatCompletionChunk::default() };
+        if *chunk != only_text || event.len() - text.raw().len() > MAX_SHAPE_BYTES {
+            return;
+        }
+        let at = (text.raw().as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
+        let (Some(before), Some(after)) = (event.get(..at), event.get(at + text.raw().len()..)) else {
+            return;
+        };
+        self.before.clear();
+        self.before.extend_from_slice(before);
+        self.after.clear();
+        self.after.extend_from_slice(after);
+        self.kind = Some(kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(member: &str, text: &str, more: &str) -> String {
+        format!(
+            r#"{{"id":"x","choices":[{{"index":0,"delta":{{"{member}":"{text}"}},"finish_reason":null}}]{more}}}"#
+        )
+    }
+
+    fn learnt(event: &str) -> TextShape {
+        let mut shape = TextShape::default();
+        shape.learn(event.as_bytes(), &ChatCompletionChunk::read(event.as_bytes()).unwrap());
+        shape
+    }
+
+    #[test]
+    fn an_event_with_another_text_is_known() {
+        let shape = learnt(&event("content", " a", ""));
+        let next = event("content", r"\n\u00e9 \ud83d", "");
+        let (kind, text) = shape.read(next.as_bytes()).unwrap();
+        assert_eq!((kind, text.raw()), (TextKind::Content, &br"\n\u00e9 \ud83d"[..]));
+        let shape = learnt(&event("reasoning", "a", ""));
+        assert_eq!(shape.read(event("reasoning", "", "").as_bytes()).unwrap().0, TextKind::Reasoning);
+    }
+
+    #[test]
+    fn what_differs_elsewhere_or_is_no_string_is_not() {
+        let shape = learnt(&event("content", "a", ""));
+        for other in [
+            event("content", "a", r#","usage":{}"#),
+            event("reasoning", "a", ""),
+            event("content", "a", "").replace("null", "\"stop\""),
+            event("content", r#"a","x":"b"#, ""),
+            event("content", r"a\", ""),
+            event("content", r"a\x", ""),
+            event("content", "a\n", ""),
+            String::new(),
+        ] {
+            assert_eq!(shape.read(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_says_more_than_a_text_is_not_learnt() {
+        for said in [
+            event("content", "", ""),
+            event("content", "a", r#","usage":{"prompt_tokens":1}"#),
+            event("content", "a", r#","error":{"message":"m"}"#),
+            event("content", "a", "").replace("null", "\"stop\""),
+            event("content", r#"a","reasoning":"b"#, ""),
+        ] {
+            assert_eq!(learnt(&said).read(said.as_bytes()), None, "{said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_reads_as_when_read_in_full(
+            first in "[a-z\"\\\\{}é]{0,6}",
+            second in "[a-z\"\\\\{},:n\u{0}é]{0,12}",
+            more in prop::sample::select(vec!["", r#","usage":null"#, r#","choices":[]"#, r#","content":"a""#]),
+        ) {
+            let (first, second) = (event("content", &first, more), event("content", &second, more));
+            let mut shape = TextShape::default();
+            if let Ok(chunk) = ChatCompletionChunk::read(first.as_bytes()) {
+                shape.learn(first.as_bytes(), &chunk);
+            }
+            if let Some((_, text)) = shape.read(second.as_bytes()) {
+                let chunk = ChatCompletionChunk::read(second.as_bytes()).unwrap();
+                prop_assert_eq!(chunk.delta.content, text);
+                let expected = ChatCompletionChunk { delta: Delta { content: text, ..Delta::default() }, has_choice: true, ..ChatCompletionChunk::default() };
+                prop_assert_eq!(chunk, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! [`Output`]: lays what an answer says into lines, or keeps it for one object.
+
+use super::clock::Clock;
+use super::whole::Whole;
+use crate::ollama::{Answer, DoneReason, LineHead, Timing};
+use crate::openai::TextKind;
+use crate::wire::{JsonWriter, RawStr};
+use bytes::{BufMut, BytesMut};
+
+/// Longest line sent: some clients read lines into buffers of 128 KiB, and none needs more at once.
+pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Output {
+    head: LineHead,
+    /// The one object, when no lines were asked for.
+    whole: Option<Whole>,
+    /// The first half of a surrogate pair that the backend cut between two deltas, of text and of reasoning.
+    halves: [Option<[u8; 6]>; 2],
+    pub(super) clock: Clock,
+}
+
+impl Output {
+    pub(super) fn new(head: LineHead, is_whole: bool, clock: Clock) -> Self {
+        Output { head, whole: is_whole.then(Whole::default), halves: [None; 2], clock }
+    }
+
+    /// Whether it is kept for one object.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// A piece of text or reasoning. `logprobs` is the inside of the array, empty when there is none.
+    #[inline]
+    pub(super) fn text(&mut self, kind: TextKind, text: RawStr<'_>, logprobs: &[u8], out: &mut BytesMut) {
+        let (text, half) = text.split_trailing_high_surrogate();
+        let held = match &mut self.halves {
+            [content, _] if kind == TextKind::Content => content,
+            [_, reasoning] => reasoning,
+        };
+        let before = std::mem::replace(held, half);
+        let before = before.as_ref().map_or(&b""[..], |half| half);
+        if let Some(whole) = &mut self.whole {
+            whole.add_plain(kind, before);
+            whole.add_text(kind, text);
+            whole.add_logprobs(logprobs);
+            return;
+        }
+        if !(text.is_empty() && before.is_empty() && logprobs.is_empty()) {
+            self.lines(kind, before, text, logprobs, out);
+        }
+    }
+
+    /// One line, or several where one would be too long.
+    fn lines(
+        &mut self,
+        kind: TextKind,
+        before: &[u8],
+        text: RawStr<'_>,
+        logprobs: &[u8],
+        out: &mut BytesMut,
+    ) {
+        let room =
+            MAX_LINE_BYTES.saturating_sub(self.head.overhead() + before.len() + logprobs.len()).max(1024);
+        let created_at = self.clock.text();
+        let (mut before, mut logprobs, mut rest) = (before, logprobs, text);
+        loop {
+            // No byte grows more than threefold.
+            let fits = rest.raw().len() <= if rest.is_ascii() { room } else { room / 3 };
+            let (piece, more) = if fits { (rest, RawStr::default()) } else { rest.split_at_cost(room) };
+            match kind {
+                TextKind::Content => self.head.begin_text(created_at, out),
+                TextKind::Reasoning => self.head.begin_thinking(created_at, out),
+            }
+            out.put_slice(before);
+            JsonWriter::append_raw_text(out, piece);
+            self.head.end_text(logprobs, out);
+            if more.is_empty() {
+                return;
+            }
+            (before, logprobs, rest) = (b"", b"", more);
+        }
+    }
+
+    /// The other half of a character never came.
+    pub(super) fn flush_halves(&mut self, out: &mut BytesMut) {
+        let replacement = "\u{fffd}".as_bytes();
+        for (held, kind) in
+            std::mem::take(&mut self.halves).iter().zip([TextKind::Content, TextKind::Reasoning])
+        {
+            match &mut self.whole {
+                _ if held.is_none() => {}
+                Some(whole) => whole.add_plain(kind, replacement),
+                None => self.lines(kind, replacement, RawStr::default(), b"", out),
+            }
+        }
+    }
+
+    /// A whole call, in a line of its own: some clients read only the first of a line.
+    pub(super) fn call(&mut self, call: &[u8], out: &mut BytesMut) {
+        match &mut self.whole {
+            Some(whole) => whole.add_call(call),
+            None => {
+                let answer = Answer { tool_calls: call, ..Answer::default() };
+                self.head.write_part(self.clock.text(), &answer, out);
+            }
+        }
+    }
+
+    /// The last line, or the one object.
+    pub(super) fn end(&mut self, reason: DoneReason, timing: &Timing, out: &mut BytesMut) {
+        let created_at = self.clock.text();
+        match self.whole.take() {
+            Some(whole) => self.head.write_end(created_at, &whole.answer(), reason, Some(timing), out),
+            None => {
+                self.head.write_end(created_at, &Answer::default(), reason, Some(timing), out);
+                out.put_u8(b'\n');
+            }
+        }
+    }
+}
