@@ -64,7 +64,7 @@ pub struct Config {
     pub models: Models,
     /// Time to the backend's first byte, and the longest silence after it; never the total.
     pub timeout: Duration,
-    /// How often a request is tried again that failed before its first byte.
+    /// How often connecting to the backend is tried again.
     pub max_retries: u32,
     /// The largest request body.
     pub max_body_bytes: usize,

@@ -123,7 +123,7 @@ pub(super) const REQUEST_TIMEOUT: Setting =
     );
 pub(super) const MAX_RETRIES: Setting = Setting::new("--max-retries", &["MAX_RETRIES"], "COUNT")
     .default("2")
-    .says("0", "How often a request that failed before its first byte is tried again, 0 to 10.");
+    .says("0", "How often connecting to the backend is tried again, 0 to 10; a request that may have been read never is.");
 pub(super) const REQUEST_MAX_SIZE: Setting =
     Setting::new("--request-max-size", &["REQUEST_MAX_SIZE"], "SIZE")
         .default("64MiB")

@@ -13,8 +13,10 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Longest wait for a request's head. hyper has no limit unless it is given one, and none without a timer.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a request's head, which for hyper begins when the answer before it ended: so it is how long an idle
+/// connection is kept as well. Shorter, and the pools of clients (aiohttp's 15 s, Go's 90 s) would meet a connection
+/// that is just being closed; nginx waits as long. hyper has no limit unless it is given one, and none without a timer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Bytes of a request's head, and of what is read at once.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// Wait after an accept that failed for want of file descriptors: some come free when requests end.
