@@ -1,0 +1,331 @@
+//! Reads one answer as it arrives, in either dialect, and checks its every token; gives each token's delay.
+//!
+//! The text is checked as one run of bytes, so a proxy may merge or split events. It refuses an error line, a line that
+//! is no object, a text that differs, too few or too many tokens, a usage that does not fit, and anything after the end.
+
+use crate::{scenario::Scenario, token};
+use hdrhistogram::Histogram;
+use std::str::FromStr;
+
+/// Which dialect the answer is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The backend's: SSE, `data: {...}`.
+    OpenAi,
+    /// The proxy's: one JSON object a line.
+    Ollama,
+}
+
+impl FromStr for Api {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word {
+            "openai" => Ok(Self::OpenAi),
+            "ollama" => Ok(Self::Ollama),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The text of a whole answer to the question with this nonce.
+pub fn whole_text(nonce: &str) -> String {
+    format!("Answer {nonce}: the quick brown fox jumps over the lazy dog.")
+}
+
+/// The answer being read.
+#[derive(Debug)]
+pub struct Answer {
+    api: Api,
+    tokens: u32,
+    /// What a whole answer must say; streams say numbered tokens.
+    whole: Option<String>,
+    /// A line cut by the end of a read.
+    line: Vec<u8>,
+    /// Unescaped text not yet checked: less than one token between two lines.
+    text: Vec<u8>,
+    seen: u32,
+    /// Where the last line had its content: the next one most often has it there too.
+    content_at: usize,
+    saw_usage: bool,
+    is_done: bool,
+}
+
+impl Answer {
+    /// An answer to `scenario`, asked with `nonce`.
+    pub fn new(api: Api, scenario: Scenario, nonce: &str) -> Self {
+        let whole = matches!(scenario, Scenario::Whole).then(|| whole_text(nonce));
+        let (line, text) = (Vec::new(), Vec::new());
+        Self {
+            api,
+            tokens: scenario.tokens(),
+            whole,
+            line,
+            text,
+            seen: 0,
+            content_at: 0,
+            saw_usage: false,
+            is_done: false,
+        }
+    }
+
+    /// Tokens checked so far.
+    pub fn seen(&self) -> u32 {
+        self.seen
+    }
+
+    /// Takes body bytes that arrived at `now_ns`; delays of the tokens in them go into `delays`.
+    pub fn push(&mut self, mut bytes: &[u8], now_ns: u64, delays: &mut Histogram<u64>) -> Result<(), String> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (head, rest) = bytes.split_at(end);
+            if self.line.is_empty() {
+                self.take_line(head, now_ns, delays)?;
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(head);
+                self.take_line(&line, now_ns, delays)?;
+                line.clear();
+                self.line = line;
+            }
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Says whether the complete body was the complete answer.
+    pub fn finish(mut self, now_ns: u64, delays: &mut Histogram<u64>) -> Result<(), String> {
+        let line = std::mem::take(&mut self.line);
+        self.take_line(&line, now_ns, delays)?;
+        if !self.is_done {
+            return Err(format!(
+                "answer ends after {} of {} tokens without its last line",
+                self.seen, self.tokens
+            ));
+        }
+        if let Some(expected) = &self.whole {
+            if self.text != expected.as_bytes() {
+                return Err(format!("whole answer says {:?}", String::from_utf8_lossy(&self.text)));
+            }
+        } else if self.seen != self.tokens || !self.text.is_empty() {
+            let left = String::from_utf8_lossy(&self.text);
+            return Err(format!("{} of {} tokens, then {left:?}", self.seen, self.tokens));
+        }
+        if !self.saw_usage {
+            return Err("answer without usage".to_owned());
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &[u8], now_ns: u64, delays: &mut Histogram<u64>) -> Result<(), String> {
+        let fault = |what: &str| {
+            Err(format!("{what}: {:?}", String::from_utf8_lossy(line.get(..300).unwrap_or(line))))
+        };
+        let object = match (self.api, &self.whole) {
+            (_, _) if line.is_empty() => return Ok(()),
+            _ if self.is_done => return fault("a line after the last"),
+            (Api::OpenAi, None) => match line.strip_prefix(b"data: ") {
+                Some(b"[DONE]") => {
+                    self.is_done = true;
+                    return Ok(());
+                }
+                Some(data) => data,
+                None => return fault("not an event"),
+            },
+            _ => line,
+        };
+        if !object.starts_with(b"{") || !object.ends_with(b"}") || object.starts_with(b"{\"error\"") {
+            return fault("not an answer");
+        }
+        self.take_content(object)?;
+        let usage: &[u8] = match self.api {
+            Api::OpenAi => b"\"completion_tokens\":",
+            Api::Ollama => b"\"eval_count\":",
+        };
+        if self.whole.is_none() {
+            self.check_tokens(now_ns, delays)?;
+            let is_last = self.seen == self.tokens;
+            // Only the lines after the last token can hold these; the others are not searched for them.
+            if is_last && self.api == Api::Ollama && find(object, b"\"done\":true").is_some() {
+                self.is_done = true;
+            }
+            if is_last && let Some(count) = number_after(object, usage) {
+                self.saw_usage = count == u64::from(self.tokens);
+            }
+        } else {
+            self.is_done = self.api == Api::OpenAi || find(object, b"\"done\":true").is_some();
+            self.saw_usage = number_after(object, usage).is_some_and(|count| count == WHOLE_TOKENS);
+        }
+        Ok(())
+    }
+
+    /// Unescapes the line's content onto `text`.
+    fn take_content(&mut self, object: &[u8]) -> Result<(), String> {
+        const KEY: &[u8] = b"\"content\":\"";
+        let at_last = object.get(self.content_at..).is_some_and(|rest| rest.starts_with(KEY));
+        if !at_last {
+            let Some(at) = find(object, KEY) else { return Ok(()) };
+            self.content_at = at;
+        }
+        unescape(object.get(self.content_at + KEY.len()..).unwrap_or_default(), &mut self.text)
+    }
+
+    fn check_tokens(&mut self, now_ns: u64, delays: &mut Histogram<u64>) -> Result<(), String> {
+        let mut at = 0;
+        while let Some(text) = self.text.get(at..at + token::TEXT_LEN) {
+            let delay_ns = token::check(text, self.seen, now_ns)?;
+            delays.saturating_record(delay_ns.max(1));
+            self.seen += 1;
+            at += token::TEXT_LEN;
+        }
+        self.text.drain(..at);
+        Ok(())
+    }
+}
+
+/// The completion tokens a whole answer is said to have cost.
+pub const WHOLE_TOKENS: u64 = 12;
+
+fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    hay.windows(needle.len()).position(|window| window == needle)
+}
+
+fn number_after(object: &[u8], key: &[u8]) -> Option<u64> {
+    let rest = object.get(find(object, key)? + key.len()..)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+}
+
+/// Appends a JSON string's text, from after its opening quote to its closing one.
+fn unescape(mut rest: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let fault = || Err("content is not a JSON string".to_owned());
+    loop {
+        let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else { return fault() };
+        let (head, tail) = rest.split_at(plain);
+        out.extend_from_slice(head);
+        rest = match tail {
+            [b'"', ..] => return Ok(()),
+            [b'\\', b'u', tail @ ..] => {
+                let Some((unit, mut after)) = code_unit(tail) else { return fault() };
+                let mut units = vec![unit];
+                if let (0xd800..0xdc00, [b'\\', b'u', low @ ..]) = (unit, after)
+                    && let Some((low, end)) = code_unit(low)
+                {
+                    units.push(low);
+                    after = end;
+                }
+                let Ok(text) = String::from_utf16(&units) else { return fault() };
+                out.extend_from_slice(text.as_bytes());
+                after
+            }
+            [b'\\', letter, tail @ ..] => {
+                out.push(match letter {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'"' | b'\\' | b'/' => *letter,
+                    _ => return fault(),
+                });
+                tail
+            }
+            _ => return fault(),
+        };
+    }
+}
+
+fn code_unit(rest: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, rest) = rest.split_at_checked(4)?;
+    Some((u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::unix_ns, report::histogram};
+
+    fn content(number: u32) -> String {
+        let mut text = vec![b'0'; token::TIME_LEN + token::NUMBER_LEN];
+        token::stamp(&mut text, number);
+        String::from_utf8(text).unwrap() + token::word_in_json(number)
+    }
+
+    fn ollama(tokens: u32, usage: u32) -> String {
+        let line = |n| {
+            format!(
+                "{{\"message\":{{\"role\":\"assistant\",\"content\":\"{}\"}},\"done\":false}}\n",
+                content(n)
+            )
+        };
+        let lines: String = (0..tokens).map(line).collect();
+        format!("{lines}{{\"message\":{{\"content\":\"\"}},\"done\":true,\"eval_count\":{usage}}}\n")
+    }
+
+    fn read(api: Api, scenario: Scenario, wire: &[u8], cut: usize) -> Result<u64, String> {
+        let (mut answer, mut delays) = (Answer::new(api, scenario, "n"), histogram()?);
+        for part in wire.chunks(cut) {
+            answer.push(part, unix_ns(), &mut delays)?;
+        }
+        answer.finish(unix_ns(), &mut delays)?;
+        Ok(delays.len())
+    }
+
+    #[test]
+    fn an_ollama_stream_cut_anywhere_passes() {
+        let wire = ollama(9, 9);
+        for cut in 1..wire.len() {
+            assert_eq!(
+                read(Api::Ollama, Scenario::Stream { tokens: 9 }, wire.as_bytes(), cut),
+                Ok(9),
+                "cut {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_openai_stream_passes_and_its_prefix_does_not() {
+        let event =
+            |n| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", content(n));
+        let events: String = (0..9).map(event).collect();
+        let wire = format!("{events}data: {{\"usage\":{{\"completion_tokens\":9}}}}\n\ndata: [DONE]\n\n");
+        let scenario = Scenario::Stream { tokens: 9 };
+        assert_eq!(read(Api::OpenAi, scenario, wire.as_bytes(), 7), Ok(9));
+        for end in 0..wire.len() - 3 {
+            assert!(read(Api::OpenAi, scenario, &wire.as_bytes()[..end], 50).is_err(), "prefix {end}");
+        }
+    }
+
+    #[test]
+    fn wrong_answers_are_faults() {
+        let scenario = Scenario::Stream { tokens: 9 };
+        for wrong in [
+            ollama(8, 9),
+            ollama(9, 8),
+            ollama(10, 10),
+            ollama(9, 9).replace(" token", " tokem"),
+            ollama(9, 9) + "{\"done\":true}\n",
+            "{\"error\":\"no\"}\n".to_owned(),
+        ] {
+            assert!(read(Api::Ollama, scenario, wrong.as_bytes(), 64).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_whole_answer_must_say_its_nonce() {
+        let body = |nonce| {
+            let text = whole_text(nonce);
+            format!("{{\"message\":{{\"content\":\"{text}\"}},\"done\":true,\"eval_count\":{WHOLE_TOKENS}}}")
+        };
+        assert_eq!(read(Api::Ollama, Scenario::Whole, body("n").as_bytes(), 9), Ok(0));
+        assert!(read(Api::Ollama, Scenario::Whole, body("m").as_bytes(), 9).is_err());
+    }
+
+    #[test]
+    fn escapes_of_every_kind_are_read() {
+        let mut out = Vec::new();
+        unescape(br#"a\u00e9\ud83d\ude00\n\t\"\\\/" rest"#, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "a\u{e9}\u{1f600}\n\t\"\\/");
+        assert!(unescape(br"\x", &mut Vec::new()).is_err());
+        assert!(unescape(b"no end", &mut Vec::new()).is_err());
+    }
+}

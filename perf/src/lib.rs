@@ -1,0 +1,18 @@
+//! The measuring stick: what `perf-backend` writes and `perf-load` reads back, checks and times.
+//!
+//! `perf-backend` is a scripted OpenAI-compatible server; `perf-load` calls it directly (`--api openai`) or through the
+//! proxy (`--api ollama`), so one run gives both sides of a difference. Every answer is checked to the byte: a run with
+//! one wrong answer prints a fault and no figure. Traffic stays on loopback. `perf/README.md` has method and commands.
+
+pub mod answer;
+pub mod args;
+pub mod clock;
+pub mod cold;
+pub mod http;
+pub mod process;
+pub mod report;
+pub mod request;
+pub mod requests;
+pub mod scenario;
+pub mod streams;
+pub mod token;
