@@ -14,6 +14,6 @@ mod shape;
 pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
 pub use dialect::{Dialect, Parameter, Profile, Refused};
 pub use error::ApiError;
-pub use request::{ContentPart, ImageSource, RequestWriter, Sampling, ToolCallRef};
+pub use request::{ContentPart, MediaSource, RequestWriter, Sampling, ToolCallRef};
 pub use response::{Model, parse_models};
 pub use shape::{TextKind, TextShape};

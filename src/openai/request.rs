@@ -13,14 +13,14 @@ pub enum ContentPart<'a> {
     /// Text.
     Text(RawStr<'a>),
     /// A picture.
-    Image(ImageSource<'a>),
+    Image(MediaSource<'a>),
     /// Sound, and its format: `wav` or `mp3`.
-    Audio(ImageSource<'a>, &'static str),
+    Audio(MediaSource<'a>, &'static str),
 }
 
-/// Base64 text with its media type.
+/// Base64 text of a picture or a sound, with its media type.
 #[derive(Clone, Debug)]
-pub struct ImageSource<'a> {
+pub struct MediaSource<'a> {
     /// Such as `image/png`.
     pub media_type: &'static str,
     /// Standard base64, padded or not.
@@ -39,10 +39,10 @@ pub struct ToolCallRef<'a> {
 }
 
 /// The sampling parameters, under OpenAI's names.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sampling<'a> {
     /// Values that are only moved.
-    pub numbers: [(Option<Parameter>, Option<RawJson<'a>>); 8],
+    pub numbers: [(Parameter, Option<RawJson<'a>>); 8],
     /// `max_tokens`, under the name that the backend takes.
     pub max_tokens: Option<i64>,
     /// `top_k`
@@ -155,12 +155,10 @@ impl<'o> RequestWriter<'o> {
 
     /// The sampling parameters that the backend takes.
     pub fn sampling(&mut self, sampling: &Sampling<'_>) {
-        for (parameter, value) in &sampling.numbers {
-            if let (Some(parameter), Some(value)) = (parameter, value)
-                && self.takes(*parameter)
-            {
+        for (parameter, value) in sampling.numbers {
+            if let Some(value) = value.filter(|_| self.takes(parameter)) {
                 self.json.key(parameter.name());
-                self.json.raw(*value);
+                self.json.raw(value);
             }
         }
         let integers = [

@@ -1,13 +1,17 @@
 //! [`Account`]: what is said of one request when it is over: one line, no texts, no keys.
 
+use hyper::Method;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Most of a path that is logged: longer than that of any endpoint.
+const MAX_PATH_CHARS: usize = 100;
 
 /// Follows a request to its end, which may be that the client hangs up: then it is dropped.
 #[derive(Debug)]
 pub(super) struct Account {
-    method: &'static str,
-    path: &'static str,
+    method: Method,
+    path: String,
     model: String,
     began: Instant,
     status: Option<u16>,
@@ -17,10 +21,11 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(method: &'static str, path: &'static str) -> Self {
+    /// Of a request for a path, which may be any text a client sends.
+    pub(super) fn new(method: &Method, path: &str) -> Self {
         Account {
-            method,
-            path,
+            method: method.clone(),
+            path: path.chars().take(MAX_PATH_CHARS).collect(),
             model: String::new(),
             began: Instant::now(),
             status: None,
@@ -66,8 +71,8 @@ impl Account {
     fn say(&self, outcome: &'static str) {
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         tracing::info!(
-            method = self.method,
-            path = self.path,
+            method = %self.method,
+            path = self.path.as_str(),
             model = (!self.model.is_empty()).then_some(self.model.as_str()),
             status = self.status,
             first_line_ms = self.first_line.map(ms),

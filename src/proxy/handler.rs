@@ -29,30 +29,29 @@ const BODY_GAP: Duration = Duration::from_secs(30);
 
 /// Answers a request. Every failure is an answer too.
 pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
+    let account = Account::new(request.method(), request.uri().path());
     match app.guard.check(request.method(), request.uri(), request.headers()) {
-        Verdict::Forbidden => reply::empty(StatusCode::FORBIDDEN),
+        Verdict::Forbidden => ended(reply::empty(StatusCode::FORBIDDEN), account),
         Verdict::Preflight(headers) => {
             let mut reply = reply::empty(StatusCode::NO_CONTENT);
             reply.headers_mut().extend(headers);
-            reply
+            ended(reply, account)
         }
         Verdict::Allow { cors } => {
-            let mut reply = answer(app, request).await;
+            let mut reply = answer(app, request, account).await;
             reply.headers_mut().extend(cors.iter().flat_map(CorsHeaders::pairs));
             reply
         }
     }
 }
 
-async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
+async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account) -> Reply {
     let route = match Route::find(request.method().as_str(), request.uri().path()) {
         Routed::To(route) => route,
-        Routed::Redirect => return redirect(&request),
-        Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, None, false),
-        Routed::NotFound => return refuse(&app, &ProxyError::NotFound, None, false),
+        Routed::Redirect => return ended(redirect(&request), account),
+        Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, account, false),
+        Routed::NotFound => return refuse(&app, &ProxyError::NotFound, account, false),
     };
-    let mut account = Account::new(method_name(request.method()), route.path());
-    let of_a_stream = matches!(route, Route::Chat | Route::Generate);
     let answered = match route {
         Route::Root => Ok(reply::text("Ollama is running")),
         Route::Version => Ok(written(|out| ollama::write_version(&app.version, out))),
@@ -63,7 +62,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     };
     match answered {
         Ok(reply) => ended(reply, account),
-        Err(error) => refuse(&app, &error, Some(account), of_a_stream),
+        Err(error) => refuse(&app, &error, account, false),
     }
 }
 
@@ -99,11 +98,11 @@ async fn text(app: Arc<App>, request: Request<Incoming>, route: Route, mut accou
     let key = request.headers().get(AUTHORIZATION).cloned();
     let body = match read_body(request, app.max_body_bytes).await {
         Ok(body) => body,
-        Err(error) => return refuse(&app, &error, Some(account), false),
+        Err(error) => return refuse(&app, &error, account, false),
     };
     let question = match Question::parse(route, &body) {
         Ok(question) => question,
-        Err(error) => return refuse(&app, &error.into(), Some(account), false),
+        Err(error) => return refuse(&app, &error.into(), account, false),
     };
     let common = question.common();
     account.set_model(&common.model);
@@ -117,7 +116,7 @@ async fn text(app: Arc<App>, request: Request<Incoming>, route: Route, mut accou
     }
     match ask(&app, &question, key.as_ref()).await {
         Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
-        Err(error) => refuse(&app, &error, Some(account), common.stream),
+        Err(error) => refuse(&app, &error, account, common.stream),
     }
 }
 
@@ -227,7 +226,7 @@ async fn deliver(
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),
-            Err((error, account)) => refuse(&app, &error, Some(account), false),
+            Err((error, account)) => refuse(&app, &error, account, false),
         };
     }
     match body.first_line().await {
@@ -235,7 +234,7 @@ async fn deliver(
             body.answered_with(StatusCode::OK);
             reply::lines(body)
         }
-        Err(error) => refuse(&app, &error, Some(body.into_account()), true),
+        Err(error) => refuse(&app, &error, body.into_account(), true),
     }
 }
 
@@ -287,14 +286,10 @@ fn ended(reply: Reply, mut account: Account) -> Reply {
     reply
 }
 
-fn refuse(app: &App, error: &ProxyError, account: Option<Account>, of_a_stream: bool) -> Reply {
+fn refuse(app: &App, error: &ProxyError, mut account: Account, of_a_stream: bool) -> Reply {
     let message = app.redacted(&error.to_string());
-    let reply = reply::error(error, &message, of_a_stream);
-    if let Some(mut account) = account {
-        account.fail(&message);
-        return ended(reply, account);
-    }
-    reply
+    account.fail(&message);
+    ended(reply::error(error, &message, of_a_stream), account)
 }
 
 fn written(write: impl FnOnce(&mut BytesMut)) -> Reply {
@@ -306,13 +301,4 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> Reply {
 fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_seconds(0).after(since_epoch)
-}
-
-/// The method as a word that outlives the request; routes have no others.
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        _ => "POST",
-    }
 }

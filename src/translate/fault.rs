@@ -13,8 +13,8 @@ pub enum Fault {
     Truncated,
     /// It is no answer; the words say what is wrong with it.
     Malformed(String),
-    /// A part of it is larger than the given number of bytes.
-    TooLarge(&'static str, usize),
+    /// There is more of something than the given number.
+    TooMuch(usize, &'static str),
 }
 
 impl fmt::Display for Fault {
@@ -26,7 +26,7 @@ impl fmt::Display for Fault {
             Fault::Backend(error) => f.write_str(&error.message),
             Fault::Truncated => f.write_str("the backend's answer ended before it was complete"),
             Fault::Malformed(what) => write!(f, "the backend sent something that is not an answer: {what}"),
-            Fault::TooLarge(what, max) => write!(f, "the backend sent {what} of more than {max} bytes"),
+            Fault::TooMuch(max, what) => write!(f, "the backend sent more than {max} {what}"),
         }
     }
 }
@@ -35,6 +35,6 @@ impl std::error::Error for Fault {}
 
 impl From<SseError> for Fault {
     fn from(error: SseError) -> Self {
-        Fault::TooLarge("an event", error.max_event_bytes)
+        Fault::TooMuch(error.max_event_bytes, "bytes in one event")
     }
 }

@@ -1,7 +1,7 @@
 //! What travels in `images`: pictures, and sound. The kind is told by the first bytes; the rest is moved, not decoded.
 
 use crate::ollama::RequestError;
-use crate::openai::{ContentPart, ImageSource};
+use crate::openai::{ContentPart, MediaSource};
 use crate::wire::RawStr;
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ pub(super) fn part<'a>(field: &str, image: RawStr<'a>) -> Result<ContentPart<'a>
     if base64.is_empty() {
         return Err(RequestError::new(format!("{field}: expected base64, found an empty string")));
     }
-    let source = |media_type| ImageSource { media_type, base64: base64.clone() };
+    let source = |media_type| MediaSource { media_type, base64: base64.clone() };
     Ok(match head.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => ContentPart::Image(source("image/png")),
         [0xFF, 0xD8, 0xFF, ..] => ContentPart::Image(source("image/jpeg")),

@@ -11,14 +11,14 @@ use crate::openai::{Parameter, Profile, RequestWriter, Sampling};
 pub(super) fn sampling<'a>(options: &Options<'a>) -> Sampling<'a> {
     Sampling {
         numbers: [
-            (Some(Parameter::Temperature), options.temperature),
-            (Some(Parameter::TopP), options.top_p),
-            (Some(Parameter::MinP), options.min_p),
-            (Some(Parameter::TypicalP), options.typical_p),
-            (Some(Parameter::FrequencyPenalty), options.frequency_penalty),
-            (Some(Parameter::PresencePenalty), options.presence_penalty),
-            (Some(Parameter::RepeatPenalty), options.repeat_penalty),
-            (Some(Parameter::RepetitionPenalty), options.repeat_penalty),
+            (Parameter::Temperature, options.temperature),
+            (Parameter::TopP, options.top_p),
+            (Parameter::MinP, options.min_p),
+            (Parameter::TypicalP, options.typical_p),
+            (Parameter::FrequencyPenalty, options.frequency_penalty),
+            (Parameter::PresencePenalty, options.presence_penalty),
+            (Parameter::RepeatPenalty, options.repeat_penalty),
+            (Parameter::RepetitionPenalty, options.repeat_penalty),
         ],
         // Zero and less mean "no limit" to Ollama, which is what OpenAI means by leaving it out.
         max_tokens: options.num_predict.filter(|count| *count > 0),

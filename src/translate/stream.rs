@@ -129,7 +129,7 @@ impl StreamTranslator {
             Framing::Unknown => {}
             Framing::Document(document) => {
                 if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
-                    return Err(Fault::TooLarge("a document", MAX_DOCUMENT_BYTES));
+                    return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one document"));
                 }
                 document.extend_from_slice(&bytes);
             }

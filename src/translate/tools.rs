@@ -69,7 +69,7 @@ impl ToolCallAssembler {
     fn add(&mut self, fragment: Fragment<'_>, place: usize, alone: bool) -> Result<(), Fault> {
         let at = match self.slot_of(&fragment, place, alone) {
             Some(at) => at,
-            None if self.slots.len() == MAX_CALLS => return Err(Fault::TooLarge("tool calls", MAX_CALLS)),
+            None if self.slots.len() == MAX_CALLS => return Err(Fault::TooMuch(MAX_CALLS, "tool calls")),
             None => {
                 self.slots.push(Slot { index: fragment.index, ..Slot::default() });
                 self.slots.len() - 1
@@ -89,7 +89,7 @@ impl ToolCallAssembler {
         }
         self.bytes += slot.arguments.len() - before;
         if slot.arguments.len() > MAX_CALL_BYTES || self.bytes > MAX_BYTES {
-            return Err(Fault::TooLarge("the arguments of tool calls", MAX_CALL_BYTES));
+            return Err(Fault::TooMuch(MAX_CALL_BYTES, "bytes of arguments in a tool call"));
         }
         Ok(())
     }
