@@ -5,7 +5,7 @@ use super::demo::{self, DemoBackend, Pace};
 use super::{handler, health, resolve, server};
 use crate::config::{Command, Config, Listen};
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -105,31 +105,33 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     config.use_demo_backend(backend_address);
     let listener = bind_near(&config.listen, once).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
-    if address.port() != config.listen.port {
-        tracing::warn!(wanted = config.listen.port, used = address.port(), "the usual port is taken");
-    }
     let app = Arc::new(App::new(&config).map_err(RunError::CaFile)?);
     let backend = Arc::new(DemoBackend::new(Pace::realistic()));
     let answer = move |request| Arc::clone(&backend).answer(request);
     let grace = config.shutdown_grace;
     let backend =
         server::serve(backend_listener, answer, std::future::pending(), std::future::pending(), grace);
-    let shown = reachable(address);
+    let wanted = config.listen.clone();
     tokio::select! {
         () = backend => Ok(()),
         () = serve_app(listener, app, &config, &mut signals) => Ok(()),
-        result = show(shown, backend_address, once) => result,
+        result = show(&wanted, address, backend_address, once) => result,
     }
 }
 
 /// The tour; it goes on for ever when the demo is to keep serving.
-async fn show(proxy: SocketAddr, backend: SocketAddr, once: bool) -> Result<(), RunError> {
+async fn show(wanted: &Listen, address: SocketAddr, backend: SocketAddr, once: bool) -> Result<(), RunError> {
     let mut out = io::stdout();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let told = |error: &dyn std::error::Error| match error.source() {
         Some(source) => RunError::Demo(format!("{error}: {source}")),
         None => RunError::Demo(error.to_string()),
     };
+    let proxy = reachable(address);
+    if wanted.port != 0 && address.port() != wanted.port {
+        writeln!(out, "Port {} is taken; the proxy listens on {} instead.\n", wanted.port, address.port())
+            .map_err(|error| told(&error))?;
+    }
     demo::tour(proxy, backend, &mut out, colour).await.map_err(|error| told(&error))?;
     if once {
         return Ok(());
