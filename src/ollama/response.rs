@@ -133,9 +133,15 @@ impl LineHead {
         out.put_slice(b",\"done\":true,\"done_reason\":\"");
         out.put_slice(reason.word().as_bytes());
         out.put_u8(b'"');
-        put_list(",\"logprobs\":", answer.logprobs, out);
+        // The two endpoints have them on either side of the figures.
+        if self.endpoint == Endpoint::Chat {
+            put_list(",\"logprobs\":", answer.logprobs, out);
+        }
         if let Some(timing) = timing {
             timing.write(&mut JsonWriter::resume(out));
+        }
+        if self.endpoint == Endpoint::Generate {
+            put_list(",\"logprobs\":", answer.logprobs, out);
         }
         out.put_u8(b'}');
     }

@@ -67,6 +67,8 @@ pub struct ChatCompletionChunk<'a> {
     pub timings: Timings,
     /// There is a choice 0.
     pub has_choice: bool,
+    /// Its words came as a whole `message`, not as a `delta`.
+    pub is_message: bool,
     /// The backend reports a failure; [`ApiError`](super::ApiError) reads it.
     pub is_error: bool,
 }
@@ -79,15 +81,20 @@ impl<'a> ChatCompletionChunk<'a> {
     pub fn read(text: &'a [u8]) -> Result<Self, JsonError> {
         let mut chunk = ChatCompletionChunk::default();
         // Members that make an object without choices an error report.
-        let (mut speaks, mut has_choices) = (false, false);
+        let (mut speaks, mut has_choices, mut choice) = (false, false, None);
         let mut scanner = Scanner::new(text);
         let mut scratch = [0; KEY_BYTES];
         scanner.begin_object()?;
         while let Some(key) = scanner.next_key()? {
             match key.lookup(&mut scratch) {
-                b"choices" if scanner.kind()? == Kind::Array => {
-                    has_choices = true;
-                    chunk.read_choices(&mut scanner)?;
+                b"choices" => {
+                    choice = None;
+                    has_choices = scanner.kind()? == Kind::Array;
+                    if has_choices {
+                        choice = first_choice(&mut scanner)?;
+                    } else {
+                        scanner.value()?;
+                    }
                 }
                 b"usage" => chunk.read_usage(scanner.value()?)?,
                 b"timings" => chunk.timings = read_timings(scanner.value()?)?,
@@ -104,27 +111,26 @@ impl<'a> ChatCompletionChunk<'a> {
         }
         scanner.end()?;
         chunk.is_error |= speaks && !has_choices;
+        if let Some(choice) = choice {
+            chunk.take_choice(choice);
+        }
         Ok(chunk)
     }
 
-    fn read_choices(&mut self, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
-        scanner.begin_array()?;
-        while scanner.next_element()? {
-            if scanner.kind()? != Kind::Object {
-                scanner.value()?;
-                continue;
-            }
-            let choice = Choice::read(scanner)?;
-            if choice.index == 0 && !self.has_choice {
-                self.has_choice = true;
-                self.delta = choice.delta;
-                self.finish_reason = choice.finish_reason;
-                self.logprobs = choice.logprobs;
-                self.is_error |= choice.is_error;
-                self.read_usage_of(choice.usage);
-            }
+    fn take_choice(&mut self, choice: Choice<'a>) {
+        self.has_choice = true;
+        self.is_message = choice.delta.is_none() && choice.message.is_some();
+        self.delta = choice.delta.or(choice.message).unwrap_or_default();
+        // A completion has its text beside them.
+        if let Some(text) = choice.text {
+            self.delta.content = text;
         }
-        Ok(())
+        self.finish_reason = choice.finish_reason;
+        self.logprobs = choice.logprobs;
+        self.is_error |= choice.is_error;
+        if choice.usage != Usage::default() {
+            self.usage = choice.usage;
+        }
     }
 
     fn read_usage(&mut self, value: RawJson<'_>) -> Result<(), JsonError> {
@@ -133,18 +139,32 @@ impl<'a> ChatCompletionChunk<'a> {
         }
         Ok(())
     }
+}
 
-    fn read_usage_of(&mut self, usage: Usage) {
-        if usage != Usage::default() {
-            self.usage = usage;
+/// The choice with index 0, or the first that has none.
+#[inline]
+fn first_choice<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Choice<'a>>, JsonError> {
+    let mut first = None;
+    scanner.begin_array()?;
+    while scanner.next_element()? {
+        if scanner.kind()? != Kind::Object {
+            scanner.value()?;
+            continue;
+        }
+        let choice = Choice::read(scanner)?;
+        if choice.index == 0 && first.is_none() {
+            first = Some(choice);
         }
     }
+    Ok(first)
 }
 
 #[derive(Default)]
 struct Choice<'a> {
     index: u64,
-    delta: Delta<'a>,
+    delta: Option<Delta<'a>>,
+    message: Option<Delta<'a>>,
+    text: Option<RawStr<'a>>,
     finish_reason: Option<FinishReason>,
     logprobs: Option<RawJson<'a>>,
     usage: Usage,
@@ -160,12 +180,13 @@ impl<'a> Choice<'a> {
         while let Some(key) = scanner.next_key()? {
             match key.lookup(&mut scratch) {
                 b"index" => choice.index = number(scanner.value()?).unwrap_or(0),
-                b"delta" | b"message" if scanner.kind()? == Kind::Object => choice.delta.read(scanner)?,
-                b"text" if scanner.kind()? == Kind::String => choice.delta.content = scanner.string()?,
+                b"delta" => choice.delta = Delta::read(scanner)?,
+                b"message" => choice.message = Delta::read(scanner)?,
+                b"text" => choice.text = scanner.value()?.as_str(),
                 b"finish_reason" => choice.finish_reason = FinishReason::read(scanner.value()?),
-                b"logprobs" if scanner.kind()? == Kind::Object => choice.logprobs = token_logprobs(scanner)?,
+                b"logprobs" => choice.logprobs = token_logprobs(scanner.value()?)?,
                 b"usage" if scanner.kind()? == Kind::Object => choice.usage = Usage::read(scanner.value()?)?,
-                b"error" => choice.is_error |= says_error(scanner.value()?),
+                b"error" => choice.is_error = says_error(scanner.value()?),
                 _ => {
                     scanner.value()?;
                 }
@@ -176,31 +197,44 @@ impl<'a> Choice<'a> {
 }
 
 impl<'a> Delta<'a> {
+    /// `None` where the member is no object. A member of another kind than expected is an absent one.
     #[inline]
-    fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
+    fn read(scanner: &mut Scanner<'a>) -> Result<Option<Self>, JsonError> {
+        if scanner.kind()? != Kind::Object {
+            scanner.value()?;
+            return Ok(None);
+        }
+        let mut delta = Delta::default();
         let mut scratch = [0; KEY_BYTES];
         let mut reasoning = RawStr::default();
         scanner.begin_object()?;
         while let Some(key) = scanner.next_key()? {
             let name = key.lookup(&mut scratch);
-            match (name, scanner.kind()?) {
-                (b"content", Kind::String) => self.content = scanner.string()?,
-                (b"content", Kind::Array) => self.parts = Some(scanner.value()?),
-                (b"reasoning_content", Kind::String) => self.reasoning = scanner.string()?,
-                (b"reasoning", Kind::String) => reasoning = scanner.string()?,
-                (b"refusal", Kind::String) => self.refusal = scanner.string()?,
-                (b"tool_calls", Kind::Array) => self.tool_calls = Some(scanner.value()?),
-                (b"function_call", Kind::Object) => self.function_call = Some(scanner.value()?),
+            let of_kind = |value: RawJson<'a>, kind| Some(value).filter(|value| value.kind() == kind);
+            match name {
+                // Nearly always a string, which is then looked at once.
+                b"content" if scanner.kind()? == Kind::String => {
+                    (delta.content, delta.parts) = (scanner.string()?, None);
+                }
+                b"content" => {
+                    delta.content = RawStr::default();
+                    delta.parts = of_kind(scanner.value()?, Kind::Array);
+                }
+                b"reasoning_content" => delta.reasoning = scanner.value()?.as_str().unwrap_or_default(),
+                b"reasoning" => reasoning = scanner.value()?.as_str().unwrap_or_default(),
+                b"refusal" => delta.refusal = scanner.value()?.as_str().unwrap_or_default(),
+                b"tool_calls" => delta.tool_calls = of_kind(scanner.value()?, Kind::Array),
+                b"function_call" => delta.function_call = of_kind(scanner.value()?, Kind::Object),
                 _ => {
                     scanner.value()?;
                 }
             }
         }
         // Gateways send the same text under both names.
-        if self.reasoning.is_empty() {
-            self.reasoning = reasoning;
+        if delta.reasoning.is_empty() {
+            delta.reasoning = reasoning;
         }
-        Ok(())
+        Ok(Some(delta))
     }
 }
 
@@ -256,16 +290,19 @@ fn read_timings(value: RawJson<'_>) -> Result<Timings, JsonError> {
 }
 
 /// The `content` list of a `logprobs` object.
-fn token_logprobs<'a>(scanner: &mut Scanner<'a>) -> Result<Option<RawJson<'a>>, JsonError> {
+fn token_logprobs(value: RawJson<'_>) -> Result<Option<RawJson<'_>>, JsonError> {
     let mut found = None;
+    if value.kind() != Kind::Object {
+        return Ok(found);
+    }
     let mut scratch = [0; KEY_BYTES];
+    let mut scanner = Scanner::new(value.bytes());
     scanner.begin_object()?;
     while let Some(key) = scanner.next_key()? {
-        let name = key.lookup(&mut scratch);
-        let is_content = name == b"content";
+        let is_content = key.lookup(&mut scratch) == b"content";
         let value = scanner.value()?;
-        if is_content && value.kind() == Kind::Array && !value.is_empty_container() {
-            found = Some(value);
+        if is_content {
+            found = Some(value).filter(|list| list.kind() == Kind::Array && !list.is_empty_container());
         }
     }
     Ok(found)

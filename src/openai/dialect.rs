@@ -175,6 +175,16 @@ impl Dialect {
         };
         by_kind && !self.refused.contains(parameter)
     }
+
+    /// The backend's word for a level of reasoning. Only OpenAI itself has one above `high`.
+    #[must_use]
+    pub fn effort(&self, level: &'static str) -> &'static str {
+        match (level, self.profile) {
+            ("max", Profile::OpenAi) => "xhigh",
+            ("max", _) => "high",
+            (level, _) => level,
+        }
+    }
 }
 
 #[cfg(test)]

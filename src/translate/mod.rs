@@ -11,6 +11,7 @@
 mod chat;
 mod clock;
 mod fault;
+mod framing;
 mod generate;
 mod history;
 mod logprobs;

@@ -5,7 +5,7 @@
 //! rest that is about loading a model.
 
 use crate::ollama::{Format, Options, Think};
-use crate::openai::{Parameter, Profile, RequestWriter, Sampling};
+use crate::openai::{Parameter, RequestWriter, Sampling};
 
 /// The sampling parameters of a request.
 pub(super) fn sampling<'a>(options: &Options<'a>) -> Sampling<'a> {
@@ -41,12 +41,10 @@ pub(super) fn format(format: Format<'_>, writer: &mut RequestWriter<'_>) {
 /// `think`, on a chat. A level is the backend's effort; on and off are switches that only some chat templates have, and
 /// a backend that cannot think must still answer a client that says `false`.
 pub(super) fn think(think: Think, writer: &mut RequestWriter<'_>) {
-    match (think, writer.dialect().profile) {
-        (Think::Unset, _) => {}
-        (Think::Level("max"), Profile::OpenAi) => writer.reasoning_effort("xhigh"),
-        (Think::Level("max"), _) => writer.reasoning_effort("high"),
-        (Think::Level(level), _) => writer.reasoning_effort(level),
-        (Think::On, _) => writer.enable_thinking(true),
-        (Think::Off, _) => writer.enable_thinking(false),
+    match think {
+        Think::Unset => {}
+        Think::Level(level) => writer.reasoning_effort(writer.dialect().effort(level)),
+        Think::On => writer.enable_thinking(true),
+        Think::Off => writer.enable_thinking(false),
     }
 }

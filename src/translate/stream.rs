@@ -9,6 +9,7 @@
 
 use super::Fault;
 use super::clock::Clock;
+use super::framing::Framing;
 use super::logprobs::write_logprobs;
 use super::output::Output;
 use super::parts::each_text;
@@ -16,13 +17,11 @@ use super::tools::ToolCallAssembler;
 use crate::ollama::{DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
 use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, TextKind, TextShape, Timings, Usage};
 use crate::wire::{JsonError, JsonErrorKind, RawJson, RawStr, Scanner, SseDecoder, SseEvent};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 /// Longest event taken from a backend: a whole answer or a picture fits; what is longer is no event.
 const MAX_EVENT_BYTES: usize = 4 << 20;
-/// Longest document taken where events were expected or none were.
-const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// What the client asked for and the request began with.
 #[derive(Clone, Debug)]
@@ -71,13 +70,6 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
-enum Framing {
-    Unknown,
-    Events,
-    Document(BytesMut),
-}
-
 /// See the module's description.
 #[derive(Debug)]
 pub struct StreamTranslator {
@@ -93,6 +85,8 @@ pub struct StreamTranslator {
     timings: Timings,
     /// Deltas with text: the count of tokens where the backend gives none.
     deltas: u64,
+    /// The last chunk was a whole message, no delta.
+    is_message: bool,
 }
 
 impl StreamTranslator {
@@ -101,7 +95,7 @@ impl StreamTranslator {
     pub fn new(wanted: &Wanted<'_>, body: BodyKind) -> Self {
         let head = LineHead::new(wanted.endpoint, wanted.model);
         StreamTranslator {
-            framing: if body == BodyKind::Events { Framing::Events } else { Framing::Unknown },
+            framing: Framing::Unknown(body),
             decoder: SseDecoder::new(MAX_EVENT_BYTES),
             state: State::Opening,
             shape: TextShape::default(),
@@ -112,6 +106,7 @@ impl StreamTranslator {
             usage: Usage::default(),
             timings: Timings::default(),
             deltas: 0,
+            is_message: false,
         }
     }
 
@@ -120,23 +115,12 @@ impl StreamTranslator {
     ///
     /// # Errors
     /// When the answer cannot be read on. What `out` holds is still good; the caller ends the answer.
-    pub fn push(&mut self, mut bytes: Bytes, now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
+    pub fn push(&mut self, bytes: Bytes, now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
         self.output.clock.set(now);
-        if matches!(self.framing, Framing::Unknown) {
-            self.tell_framing(&mut bytes);
-        }
-        match &mut self.framing {
-            Framing::Unknown => {}
-            Framing::Document(document) => {
-                if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
-                    return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one document"));
-                }
-                document.extend_from_slice(&bytes);
-            }
-            Framing::Events => {
-                self.decoder.push(bytes);
-                self.take_events(out)?;
-            }
+        if self.state != State::Done {
+            let events = self.framing.push(bytes)?;
+            self.decoder.push(events);
+            self.take_events(out)?;
         }
         Ok(self.answering())
     }
@@ -147,9 +131,8 @@ impl StreamTranslator {
     /// When the answer was not finished.
     pub fn finish(&mut self, now: Duration, out: &mut BytesMut) -> Result<(), Fault> {
         self.output.clock.set(now);
-        if let Framing::Document(document) = &mut self.framing {
-            let document = document.split().freeze();
-            self.take_document(document, out)?;
+        if let Some(document) = self.framing.finish() {
+            self.take_document(&document, out)?;
         }
         while self.state != State::Done {
             match self.decoder.finish()? {
@@ -163,6 +146,8 @@ impl StreamTranslator {
                 self.end(reason, out);
                 Ok(())
             }
+            // Some backends never say why, but a whole message in one piece is whole.
+            State::Answering if self.is_message => self.done(out),
             State::Opening | State::Answering => Err(Fault::Truncated),
         }
     }
@@ -175,18 +160,6 @@ impl StreamTranslator {
             State::Finishing(_) => Answering::Finishing,
             State::Done => Answering::Done,
         }
-    }
-
-    /// White space before the body tells nothing: some backends send it for minutes to hold the connection.
-    fn tell_framing(&mut self, bytes: &mut Bytes) {
-        let blank = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        bytes.advance(blank);
-        self.framing = match bytes.first() {
-            None => return,
-            // `data:`, `event:`, `error:`, `id:`, `retry:`, a comment, or a byte order mark.
-            Some(b'd' | b'e' | b'i' | b'r' | b':' | 0xEF) => Framing::Events,
-            Some(_) => Framing::Document(BytesMut::new()),
-        };
     }
 
     fn take_events(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
@@ -234,30 +207,21 @@ impl StreamTranslator {
     }
 
     /// A body that is one JSON document, although events were asked for or because none were.
-    fn take_document(&mut self, document: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
-        self.framing = Framing::Events;
+    fn take_document(&mut self, document: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
         let text = document.trim_ascii();
-        let chunk = match ChatCompletionChunk::read(text) {
-            Ok(chunk) => chunk,
-            Err(JsonError { kind: JsonErrorKind::Truncated, .. }) if text.first() == Some(&b'{') => {
-                return Err(Fault::Truncated);
+        let is_object = text.first() == Some(&b'{');
+        match ChatCompletionChunk::read(text) {
+            Ok(chunk) if !chunk.has_choice && !chunk.is_error => {
+                Err(Fault::Malformed("no choices".to_string()))
             }
-            // Lines of JSON under another type, or no JSON object at all.
-            Err(_) if text.first() == Some(&b'{') => {
-                self.decoder.push(document);
-                return self.take_events(out);
-            }
+            Ok(chunk) => self.take_chunk(&chunk, text, out),
+            Err(JsonError { kind: JsonErrorKind::Truncated, .. }) if is_object => Err(Fault::Truncated),
+            Err(error) if is_object => Err(not_a_chunk(text, error)),
             Err(_) => {
                 let error = ApiError::read(text);
-                return Err(if error.message.is_empty() { Fault::Truncated } else { Fault::Backend(error) });
+                Err(if error.message.is_empty() { Fault::Truncated } else { Fault::Backend(error) })
             }
-        };
-        if !chunk.has_choice && !chunk.is_error {
-            return Err(Fault::Malformed("no choices".to_string()));
         }
-        self.take_chunk(&chunk, text, out)?;
-        // A document is whole without a word about why it ended.
-        if self.state == State::Answering { self.done(out) } else { Ok(()) }
     }
 
     fn take_chunk(
@@ -271,6 +235,9 @@ impl StreamTranslator {
         }
         if self.state == State::Opening {
             self.state = State::Answering;
+        }
+        if chunk.has_choice {
+            self.is_message = chunk.is_message;
         }
         // The last one that says something wins: some backends count along with every chunk.
         if chunk.usage != Usage::default() {

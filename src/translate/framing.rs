@@ -1,0 +1,87 @@
+//! [`Framing`]: what a backend's body is made of: events, lines of JSON, or one JSON document, whatever was asked for.
+//!
+//! The type that the backend gives is no proof: some send a document as an event stream, and lines of JSON as a document.
+//! The first bytes tell, and where they are `{`, the first line: whole JSON with more behind it is a line, the beginning
+//! of JSON a document. Lines of JSON go to the event decoder, which takes them.
+
+use super::Fault;
+use super::stream::BodyKind;
+use crate::wire::Scanner;
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr2;
+
+/// Longest document taken.
+const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) enum Framing {
+    /// Nothing but white space so far.
+    Unknown(BodyKind),
+    /// It begins with `{`; the first line has not ended yet. How many bytes of it were searched for the end.
+    FirstLine(BytesMut, usize),
+    /// Events, or lines of JSON.
+    Events,
+    /// One document, until the body ends.
+    Document(BytesMut),
+}
+
+impl Framing {
+    /// Takes what arrived and gives what is for the event decoder, if anything is.
+    pub(super) fn push(&mut self, mut bytes: Bytes) -> Result<Bytes, Fault> {
+        if let Framing::Unknown(kind) = *self {
+            // Some backends send white space for minutes to hold the connection.
+            let blank = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            bytes.advance(blank);
+            *self = match bytes.first() {
+                None => return Ok(Bytes::new()),
+                Some(b'{') => Framing::FirstLine(BytesMut::new(), 0),
+                // `data:`, `event:`, `error:`, `id:`, `retry:`, a comment, or a byte order mark.
+                Some(b'd' | b'e' | b'i' | b'r' | b':' | 0xEF) => Framing::Events,
+                Some(_) if kind == BodyKind::Events => Framing::Events,
+                Some(_) => Framing::Document(BytesMut::new()),
+            };
+        }
+        match self {
+            Framing::Unknown(_) => Ok(Bytes::new()),
+            Framing::Events => Ok(bytes),
+            Framing::Document(document) => keep(document, &bytes).map(|()| Bytes::new()),
+            Framing::FirstLine(text, searched) => {
+                keep(text, &bytes)?;
+                let Some(end) = memchr2(b'\n', b'\r', text.get(*searched..).unwrap_or_default()) else {
+                    *searched = text.len();
+                    return Ok(Bytes::new());
+                };
+                let is_line = is_json(text.get(..*searched + end).unwrap_or_default());
+                let text = std::mem::take(text);
+                if is_line {
+                    *self = Framing::Events;
+                    return Ok(text.freeze());
+                }
+                *self = Framing::Document(text);
+                Ok(Bytes::new())
+            }
+        }
+    }
+
+    /// The body ended: the document, where it was one.
+    pub(super) fn finish(&mut self) -> Option<Bytes> {
+        match std::mem::replace(self, Framing::Events) {
+            Framing::Document(document) | Framing::FirstLine(document, _) => Some(document.freeze()),
+            Framing::Unknown(_) | Framing::Events => None,
+        }
+    }
+}
+
+fn keep(document: &mut BytesMut, bytes: &[u8]) -> Result<(), Fault> {
+    if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one document"));
+    }
+    document.extend_from_slice(bytes);
+    Ok(())
+}
+
+fn is_json(line: &[u8]) -> bool {
+    let mut scanner = Scanner::new(line);
+    scanner.value().is_ok() && scanner.end().is_ok()
+}
