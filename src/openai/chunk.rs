@@ -67,7 +67,7 @@ pub struct ChatCompletionChunk<'a> {
     pub timings: Timings,
     /// There is a choice 0.
     pub has_choice: bool,
-    /// Its words came as a whole `message`, not as a `delta`.
+    /// Its words came as a `message` or a `text`, not as a `delta`.
     pub is_message: bool,
     /// The backend reports a failure; [`ApiError`](super::ApiError) reads it.
     pub is_error: bool,
@@ -119,7 +119,7 @@ impl<'a> ChatCompletionChunk<'a> {
 
     fn take_choice(&mut self, choice: Choice<'a>) {
         self.has_choice = true;
-        self.is_message = choice.delta.is_none() && choice.message.is_some();
+        self.is_message = choice.delta.is_none() && (choice.message.is_some() || choice.text.is_some());
         self.delta = choice.delta.or(choice.message).unwrap_or_default();
         // A completion has its text beside them.
         if let Some(text) = choice.text {

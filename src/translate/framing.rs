@@ -20,8 +20,10 @@ pub(super) enum Framing {
     Unknown(BodyKind),
     /// It begins with `{`; the first line has not ended yet. How many bytes of it were searched for the end.
     FirstLine(BytesMut, usize),
-    /// Events, or lines of JSON.
+    /// Events.
     Events,
+    /// Lines of JSON, which the event decoder takes too.
+    Lines,
     /// One document, until the body ends.
     Document(BytesMut),
 }
@@ -44,7 +46,7 @@ impl Framing {
         }
         match self {
             Framing::Unknown(_) => Ok(Bytes::new()),
-            Framing::Events => Ok(bytes),
+            Framing::Events | Framing::Lines => Ok(bytes),
             Framing::Document(document) => keep(document, &bytes).map(|()| Bytes::new()),
             Framing::FirstLine(text, searched) => {
                 keep(text, &bytes)?;
@@ -55,7 +57,7 @@ impl Framing {
                 let is_line = is_json(text.get(..*searched + end).unwrap_or_default());
                 let text = std::mem::take(text);
                 if is_line {
-                    *self = Framing::Events;
+                    *self = Framing::Lines;
                     return Ok(text.freeze());
                 }
                 *self = Framing::Document(text);
@@ -64,11 +66,20 @@ impl Framing {
         }
     }
 
+    /// Whether the body is JSON and nothing around it.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self, Framing::Lines | Framing::Document(_))
+    }
+
     /// The body ended: the document, where it was one.
     pub(super) fn finish(&mut self) -> Option<Bytes> {
-        match std::mem::replace(self, Framing::Events) {
-            Framing::Document(document) | Framing::FirstLine(document, _) => Some(document.freeze()),
-            Framing::Unknown(_) | Framing::Events => None,
+        match self {
+            Framing::Document(document) | Framing::FirstLine(document, _) => {
+                let document = std::mem::take(document);
+                *self = Framing::Document(BytesMut::new());
+                Some(document.freeze())
+            }
+            Framing::Unknown(_) | Framing::Events | Framing::Lines => None,
         }
     }
 }

@@ -85,8 +85,8 @@ pub struct StreamTranslator {
     timings: Timings,
     /// Deltas with text: the count of tokens where the backend gives none.
     deltas: u64,
-    /// The last chunk was a whole message, no delta.
-    is_message: bool,
+    /// The body is JSON and all that came is one message: it needs no word about why it ended.
+    is_whole_message: bool,
 }
 
 impl StreamTranslator {
@@ -106,7 +106,7 @@ impl StreamTranslator {
             usage: Usage::default(),
             timings: Timings::default(),
             deltas: 0,
-            is_message: false,
+            is_whole_message: false,
         }
     }
 
@@ -146,8 +146,7 @@ impl StreamTranslator {
                 self.end(reason, out);
                 Ok(())
             }
-            // Some backends never say why, but a whole message in one piece is whole.
-            State::Answering if self.is_message => self.done(out),
+            State::Answering if self.is_whole_message => self.done(out),
             State::Opening | State::Answering => Err(Fault::Truncated),
         }
     }
@@ -233,11 +232,12 @@ impl StreamTranslator {
         if chunk.is_error || chunk.finish_reason == Some(FinishReason::Failed) {
             return Err(Fault::Backend(ApiError::read(data)));
         }
+        if chunk.has_choice {
+            self.is_whole_message =
+                chunk.is_message && self.state == State::Opening && self.framing.is_json();
+        }
         if self.state == State::Opening {
             self.state = State::Answering;
-        }
-        if chunk.has_choice {
-            self.is_message = chunk.is_message;
         }
         // The last one that says something wins: some backends count along with every chunk.
         if chunk.usage != Usage::default() {
