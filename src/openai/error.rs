@@ -97,6 +97,11 @@ impl ApiError {
         for name in ["code", "status", "type"] {
             self.note_code(value.get(name));
         }
+        // FastAPI names the field by its path: ["body", "stream_options"].
+        let last = value.get("loc").and_then(|path| path.as_array()).and_then(|path| path.last());
+        if let (None, Some(field)) = (&self.param, last.and_then(|field| field.as_str())) {
+            self.param = Some(field.to_string());
+        }
         if self.param.is_none() {
             self.param = value.get("param").and_then(|param| param.as_str()).map(str::to_string);
         }

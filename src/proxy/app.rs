@@ -1,12 +1,15 @@
 //! [`App`]: what all requests share.
 
 use super::catalog::Models;
+use super::error::ProxyError;
 use super::guard::Guard;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
 use crate::openai::{Dialect, Profile, Refused};
 use crate::translate::ModelSettings;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::Notify;
 
 /// Shared state. What changes in it: the list of models, and what the backend refused.
 pub(super) struct App {
@@ -15,6 +18,8 @@ pub(super) struct App {
     pub(super) guard: Guard,
     /// The Ollama version that clients are told.
     pub(super) version: String,
+    /// Tells running answers that their time is over.
+    pub(super) cut_off: Arc<Notify>,
     /// Longest request body, in bytes.
     pub(super) max_body_bytes: usize,
     profile: Profile,
@@ -39,6 +44,7 @@ impl App {
             }),
             guard: Guard::new(&config.origins, config.listen.is_loopback(), config.log.hostname.as_deref()),
             version: config.ollama_version.clone(),
+            cut_off: Arc::new(Notify::new()),
             max_body_bytes: config.max_body_bytes,
             profile: profile(config),
             refused: AtomicU32::new(0),
@@ -55,12 +61,10 @@ impl App {
         self.refused.fetch_or(refused.0, Ordering::Relaxed);
     }
 
-    /// A text without the configured key: some backends repeat it in their errors.
-    pub(super) fn redacted(&self, text: &str) -> String {
-        match self.upstream.key_text() {
-            Some(key) if !key.is_empty() => text.replace(key, "[redacted]"),
-            _ => text.to_string(),
-        }
+    /// What a client, and the log, are told of a failure.
+    pub(super) fn told(&self, error: &ProxyError) -> String {
+        // The `ollama` command shows a text of its own in the place of any message with these two words in it.
+        self.upstream.redacted(&error.to_string()).replace("upstream error", "backend error")
     }
 }
 

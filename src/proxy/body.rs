@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long the usage is waited for once the finish reason is known: some backends then neither send it nor end.
@@ -40,6 +41,7 @@ pub(super) struct TranslatedBody {
     heard: Instant,
     silence: Duration,
     timer: Pin<Box<Sleep>>,
+    cut_off: Pin<Box<OwnedNotified>>,
     app: Arc<App>,
     account: Account,
 }
@@ -62,6 +64,7 @@ impl TranslatedBody {
             heard: now,
             silence,
             timer: Box::pin(sleep_until(now + silence)),
+            cut_off: Box::pin(Arc::clone(&app.cut_off).notified_owned()),
             app,
             account,
         }
@@ -168,6 +171,11 @@ impl TranslatedBody {
     /// The backend has nothing for now. How long it may be so depends on what is still expected.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         let answering = self.translator.answering();
+        if self.cut_off.as_mut().poll(cx).is_ready() {
+            self.upstream = None;
+            let is_done = answering == Answering::Done;
+            return Poll::Ready(if is_done { Ok(()) } else { Err(ProxyError::Stopping) });
+        }
         let deadline = self.heard
             + match answering {
                 Answering::Open => self.silence,
@@ -195,7 +203,7 @@ impl TranslatedBody {
     /// The 200 is out: a failure is one last line.
     fn fail(&mut self, error: &ProxyError) {
         self.upstream = None;
-        let message = self.app.redacted(&error.to_string());
+        let message = self.app.told(error);
         ollama::write_error(&message, &mut self.out);
         self.out.extend_from_slice(b"\n");
         self.account.fail(&message);

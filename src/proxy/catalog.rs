@@ -97,7 +97,8 @@ impl Models {
             match tokio::time::timeout(LOOKUP_TIMEOUT, self.list(upstream, client_key)).await {
                 Ok(Ok(list)) => Some(list),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "no list of models; names go to the backend as they are");
+                    let error = upstream.redacted(&error.to_string());
+                    tracing::debug!(error, "no list of models; names go to the backend as they are");
                     None
                 }
                 Err(_) => {

@@ -5,7 +5,7 @@
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
 use crate::ollama::RequestError;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, Refused};
 use crate::translate::Fault;
 use hyper::StatusCode;
 use std::fmt;
@@ -18,6 +18,8 @@ pub(super) enum ProxyError {
     Request(RequestError),
     /// It is larger than REQUEST_MAX_SIZE.
     BodyTooLarge(usize),
+    /// Its headers are larger than this.
+    HeadersTooLarge(usize),
     /// The client stopped sending it.
     BodyCut,
     /// No such path.
@@ -51,6 +53,8 @@ pub(super) enum ProxyError {
     Encoded(String),
     /// Its answer cannot be translated.
     Fault(Fault),
+    /// The proxy is told to stop, and the time for running answers is over.
+    Stopping,
     /// The list of models is no list.
     ModelList(&'static str),
 }
@@ -62,9 +66,11 @@ impl ProxyError {
             ProxyError::Request(error) if error.is_not_found => StatusCode::NOT_FOUND,
             ProxyError::Request(_) | ProxyError::BodyCut => StatusCode::BAD_REQUEST,
             ProxyError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ProxyError::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ProxyError::NotFound | ProxyError::UnknownModel(_) => StatusCode::NOT_FOUND,
             ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProxyError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ProxyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Unreachable(_)
             | ProxyError::BrokenOff(_)
             | ProxyError::Redirect(_)
@@ -78,6 +84,16 @@ impl ProxyError {
                 client_status(error.status.unwrap_or(502), error, false)
             }
             ProxyError::Fault(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// What is refused from now on, when the backend refuses a parameter by name that it did not refuse before.
+    pub(super) fn refused_parameter(&self, before: Refused) -> Option<Refused> {
+        match self {
+            ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
+                before.learn(error)
+            }
+            _ => None,
         }
     }
 
@@ -112,6 +128,7 @@ impl fmt::Display for ProxyError {
             ProxyError::BodyTooLarge(max) => {
                 write!(f, "the request body is larger than {max} bytes (REQUEST_MAX_SIZE)")
             }
+            ProxyError::HeadersTooLarge(max) => write!(f, "the request headers are larger than {max} bytes"),
             ProxyError::BodyCut => f.write_str("the request body ended early"),
             ProxyError::NotFound => f.write_str("404 page not found"),
             ProxyError::MethodNotAllowed => f.write_str("405 method not allowed"),
@@ -135,6 +152,7 @@ impl fmt::Display for ProxyError {
                 )
             }
             ProxyError::Fault(fault) => fault.fmt(f),
+            ProxyError::Stopping => f.write_str("the proxy is stopping; the answer is cut off"),
             ProxyError::ModelList(why) => write!(f, "the backend cannot list its models: {why}"),
         }
     }

@@ -10,26 +10,31 @@ use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
 use super::upstream::Answered;
 use crate::ollama::{
-    self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Routed, ShowRequest,
-    Timestamp,
+    self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, RequestError, Route, Routed,
+    ShowRequest, Timestamp,
 };
 use crate::openai::Dialect;
 use crate::translate::{self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, StreamTranslator, Wanted};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
+/// Most bytes of header names and values; hyper's own limit is not a sharp one.
+const MAX_HEADER_BYTES: usize = 32 << 10;
 /// Longest wait for the next piece of a request's body.
 const BODY_GAP: Duration = Duration::from_secs(30);
 
 /// Answers a request. Every failure is an answer too.
 pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
     let account = Account::new(request.method(), request.uri().path());
+    if let Err(error) = check_head(request.headers()) {
+        return refuse(&app, &error, account, false);
+    }
     match app.guard.check(request.method(), request.uri(), request.headers()) {
         Verdict::Forbidden => ended(reply::empty(StatusCode::FORBIDDEN), account),
         Verdict::Preflight(headers) => {
@@ -43,6 +48,15 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
             reply
         }
     }
+}
+
+fn check_head(headers: &HeaderMap) -> Result<(), ProxyError> {
+    // RFC 9112, section 3.2.
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(RequestError::new("more than one Host header").into());
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES { Err(ProxyError::HeadersTooLarge(MAX_HEADER_BYTES)) } else { Ok(()) }
 }
 
 async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account) -> Reply {
@@ -182,24 +196,28 @@ async fn ask(
 ) -> Result<(Answered, Instant), ProxyError> {
     let asked = &question.common().model;
     let model = app.models.backend_name(asked, &app.upstream, key).await;
+    let mut dialect = app.dialect();
+    let mut body = question.translated(&model, dialect)?;
     loop {
-        let dialect = app.dialect();
-        let body = question.translated(&model, dialect)?;
         let sent_at = Instant::now();
-        let answer = app.upstream.post(question.path(), body, key).await?;
+        let answer = app.upstream.post(question.path(), body.clone(), key).await?;
         if answer.status.is_success() {
             return Ok((answer, sent_at));
         }
         let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
-        match &refusal {
-            ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
-                let Some(refused) = dialect.refused.learn(error) else { return Err(refusal) };
-                let reason = app.redacted(&error.message);
-                tracing::info!(reason, "the backend refuses a parameter; it is left out from now on");
-                app.learn(refused);
-            }
-            _ => return Err(refusal),
+        let Some(refused) = refusal.refused_parameter(dialect.refused) else { return Err(refusal) };
+        dialect.refused = refused;
+        let without = question.translated(&model, dialect)?;
+        // It was not in the request: leaving it out changes nothing.
+        if without == body {
+            return Err(refusal);
         }
+        tracing::info!(
+            reason = app.told(&refusal),
+            "the backend refuses a parameter; it is left out from now on"
+        );
+        app.learn(refused);
+        body = without;
     }
 }
 
@@ -287,7 +305,7 @@ fn ended(reply: Reply, mut account: Account) -> Reply {
 }
 
 fn refuse(app: &App, error: &ProxyError, mut account: Account, of_a_stream: bool) -> Reply {
-    let message = app.redacted(&error.to_string());
+    let message = app.told(error);
     account.fail(&message);
     ended(reply::error(error, &message, of_a_stream), account)
 }

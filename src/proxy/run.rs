@@ -5,6 +5,7 @@ use super::demo::{self, DemoBackend, Pace};
 use super::{handler, health, resolve, server};
 use crate::config::{Command, Config, Listen};
 use std::fmt;
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,9 +94,13 @@ async fn run_proxy(config: Config) -> Result<(), RunError> {
 }
 
 async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signals: &mut Signals) {
-    let answer = move |request| handler::handle(Arc::clone(&app), request);
+    let answer = {
+        let app = Arc::clone(&app);
+        move |request| handler::handle(Arc::clone(&app), request)
+    };
     let Signals { first, second } = signals;
-    server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace).await;
+    let cut_off = || app.cut_off.notify_waiters();
+    server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off).await;
 }
 
 async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
@@ -109,8 +114,7 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     let backend = Arc::new(DemoBackend::new(Pace::realistic()));
     let answer = move |request| Arc::clone(&backend).answer(request);
     let grace = config.shutdown_grace;
-    let backend =
-        server::serve(backend_listener, answer, std::future::pending(), std::future::pending(), grace);
+    let backend = server::serve(backend_listener, answer, pending(), pending(), grace, || {});
     let wanted = config.listen.clone();
     tokio::select! {
         () = backend => Ok(()),
@@ -137,7 +141,7 @@ async fn show(wanted: &Listen, address: SocketAddr, backend: SocketAddr, once: b
         return Ok(());
     }
     demo::next_steps(proxy, &mut out, colour).map_err(|error| told(&error))?;
-    std::future::pending().await
+    pending().await
 }
 
 /// Where a client of this machine reaches a listener on all addresses.

@@ -12,24 +12,30 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 /// Longest wait for a request's head, which for hyper begins when the answer before it ended: so it is how long an idle
 /// connection is kept as well. Shorter, and the pools of clients (aiohttp's 15 s, Go's 90 s) would meet a connection
 /// that is just being closed; nginx waits as long. hyper has no limit unless it is given one, and none without a timer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// Bytes of a request's head, and of what is read at once.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of a request's head, and of what is read and written at once.
+const MAX_BUFFER_BYTES: usize = 32 << 10;
 /// Wait after an accept that failed for want of file descriptors: some come free when requests end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// It is said once in this time.
+const ACCEPT_WARNING_GAP: Duration = Duration::from_secs(1);
+/// For the last line of an answer that is cut off to go out.
+const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Serves until `stop`, then takes no more connections, lets running requests end for up to `grace`, and cuts off what
-/// is left. Ends at once when `stop_now` does.
+/// Serves until `stop`, then takes no more connections and lets running requests end for up to `grace`. What is left then
+/// is told by `cut_off`, and has a moment to say so. Ends at once when `stop_now` does.
 pub(super) async fn serve<H, F, B>(
     listener: TcpListener,
     handler: H,
     stop: impl Future<Output = ()>,
     stop_now: impl Future<Output = ()>,
     grace: Duration,
+    cut_off: impl FnOnce(),
 ) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -38,6 +44,7 @@ pub(super) async fn serve<H, F, B>(
 {
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
+    let mut warned_at = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -45,17 +52,21 @@ pub(super) async fn serve<H, F, B>(
         };
         match accepted {
             Ok((stream, _)) => connect(stream, handler.clone(), &connections),
-            Err(error) => wait_after(&error).await,
+            Err(error) => wait_after(&error, &mut warned_at).await,
         }
     }
     drop(listener);
     let open = connections.count();
     tracing::info!(open_connections = open, "stopping; running requests may end");
+    let mut ended = pin!(connections.shutdown());
     tokio::select! {
-        () = connections.shutdown() => {}
-        () = tokio::time::sleep(grace) => tracing::warn!("SHUTDOWN_GRACE is over; what still ran is cut off"),
-        () = stop_now => tracing::warn!("told again to stop; what still ran is cut off"),
+        () = &mut ended => return,
+        () = tokio::time::sleep(grace) => tracing::warn!("SHUTDOWN_GRACE is over; what still runs is cut off"),
+        () = stop_now => return tracing::warn!("told again to stop; what still runs is cut off"),
     }
+    cut_off();
+    // Who does not even read the last line is not waited for.
+    let _in_time = tokio::time::timeout(FAREWELL, ended).await;
 }
 
 fn connect<H, F, B>(stream: TcpStream, handler: H, connections: &GracefulShutdown)
@@ -91,10 +102,14 @@ where
 }
 
 /// An accept fails for one connection (which is gone: go on), or because the process has no file descriptors left.
-async fn wait_after(error: &io::Error) {
+async fn wait_after(error: &io::Error, warned_at: &mut Option<Instant>) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-        tracing::warn!(%error, "cannot accept a connection");
-        tokio::time::sleep(ACCEPT_BACKOFF).await;
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        return;
     }
+    if warned_at.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_GAP) {
+        *warned_at = Some(Instant::now());
+        tracing::warn!(%error, "cannot accept connections");
+    }
+    tokio::time::sleep(ACCEPT_BACKOFF).await;
 }

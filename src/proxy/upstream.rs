@@ -31,6 +31,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept.
 const MAX_IDLE: usize = 32;
+/// Bytes of an answer's head, and of what is read at once: what a client that does not read makes us hold.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// Between the tries to connect: doubled each time, up to the second.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -78,6 +80,7 @@ impl Upstream {
             .pool_idle_timeout(if config.backend.base.is_tls() { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT })
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(MAX_BUFFER_BYTES)
             .timer(TokioTimer::new())
             .build(connector);
         Ok(Upstream {
@@ -125,6 +128,9 @@ impl Upstream {
         body: Bytes,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
+        // What has already arrived gets its turn first: an idle connection that its server closed leaves the pool now,
+        // and not under this request, which then could not be sent again.
+        tokio::task::yield_now().await;
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries = self.max_retries;
         loop {
@@ -194,10 +200,32 @@ impl Upstream {
         }
     }
 
-    /// The configured key, so that it can be struck out of texts.
-    pub(super) fn key_text(&self) -> Option<&str> {
-        self.key.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    /// A text without the configured key, which some backends repeat in their errors.
+    pub(super) fn redacted(&self, text: &str) -> String {
+        let key =
+            self.key.as_ref().and_then(|key| key.to_str().ok()).and_then(|key| key.strip_prefix("Bearer "));
+        key.map_or_else(|| text.to_string(), |key| redacted(text, key))
     }
+}
+
+/// The text without the key, and without a longer beginning of it: texts are cut.
+fn redacted(text: &str, key: &str) -> String {
+    /// What a beginning must have to be one: less is a word that many keys begin with.
+    const TELLTALE: usize = 8;
+    let Some(beginning) = key.get(..key.len().min(TELLTALE)).filter(|beginning| !beginning.is_empty()) else {
+        return text.to_string();
+    };
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(beginning) {
+        let (before, from) = rest.split_at(at);
+        let len = from.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+        clean.push_str(before);
+        clean.push_str("[redacted]");
+        // The key is ASCII, so this is between two characters.
+        rest = from.get(len..).unwrap_or_default();
+    }
+    clean.push_str(rest);
+    clean
 }
 
 fn bearer(key: &str) -> Option<HeaderValue> {
@@ -226,5 +254,27 @@ fn cause(error: &Error) -> String {
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_ascii_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn a_key_and_what_is_left_of_one_are_struck_out() {
+        let key = "sk-0123456789";
+        for (text, expected) in [
+            ("no key here", "no key here"),
+            ("a sk-0123456789 b sk-0123456789", "a [redacted] b [redacted]"),
+            ("cut: sk-012345678", "cut: [redacted]"),
+            ("cut: sk-01234…", "cut: [redacted]…"),
+            ("a beginning of many: sk-0123", "a beginning of many: sk-0123"),
+            ("another: sk-0123x", "another: sk-0123x"),
+        ] {
+            assert_eq!(redacted(text, key), expected);
+        }
+        assert_eq!(redacted("x", "x"), "[redacted]");
+        assert_eq!(redacted("x", ""), "x");
     }
 }
