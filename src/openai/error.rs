@@ -3,7 +3,7 @@
 //! The shapes (OpenAI, vLLM, FastAPI, Mistral, Gemini, TGI, llama.cpp, problem+json, HTML from a gateway, plain text,
 //! nothing) are those of the dialect catalogue's rows E8, E9 and E11.
 
-use crate::wire::{Kind, RawJson, Scanner};
+use crate::wire::{Kind, Scanner};
 use simd_json::BorrowedValue;
 use simd_json::prelude::{TypedScalarValue, ValueAsArray, ValueAsScalar, ValueObjectAccess};
 
@@ -60,17 +60,15 @@ impl ApiError {
         if !matches!(value.kind(), Kind::Object | Kind::Array | Kind::String) {
             return None;
         }
-        let mut copy = value.bytes().to_vec();
-        let Ok(tree) = simd_json::to_borrowed_value(&mut copy) else { return Self::read_loose(value) };
+        // simd-json refuses bad UTF-8, which the scanner leaves to whoever copies: it is mended first.
+        let mut copy = String::from_utf8_lossy(value.bytes()).into_owned().into_bytes();
         let mut error = ApiError::default();
-        error.collect(&tree);
+        match simd_json::to_borrowed_value(&mut copy) {
+            Ok(tree) => error.collect(&tree),
+            // Numbers past 64 bits and half surrogates it refuses too: then the JSON itself is the text.
+            Err(_) => error.message = String::from_utf8_lossy(value.bytes()).into_owned(),
+        }
         Some(error)
-    }
-
-    /// simd-json refuses what the scanner lets through (numbers past 64 bits, half surrogates, bad UTF-8): then the
-    /// JSON itself is the text.
-    fn read_loose(value: RawJson<'_>) -> Option<Self> {
-        Some(ApiError { message: String::from_utf8_lossy(value.bytes()).into_owned(), ..ApiError::default() })
     }
 
     fn collect(&mut self, value: &BorrowedValue<'_>) {
@@ -213,12 +211,23 @@ mod tests {
             ("<html><body><h1>Oh</h1>\n<p>no</p></body></html>", "Oh no", None),
             ("", "", None),
             ("{}", "", None),
+            (
+                r#"{"error":{"message":"m","code":18446744073709551616}}"#,
+                r#"{"error":{"message":"m","code":18446744073709551616}}"#,
+                None,
+            ),
             ("{\"error\":{\"message\":\"cut", "{\"error\":{\"message\":\"cut", None),
         ];
         for (body, message, status) in table {
             let error = ApiError::read(body.as_bytes());
             assert_eq!((error.message.as_str(), error.status), (*message, *status), "{body}");
         }
+    }
+
+    #[test]
+    fn bad_utf8_costs_a_character_and_not_the_report() {
+        let error = ApiError::read(b"{\"error\":{\"message\":\"caf\xc3 x\",\"code\":429}}");
+        assert_eq!((error.message.as_str(), error.status), ("caf\u{fffd} x", Some(429)));
     }
 
     #[test]

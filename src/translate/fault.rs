@@ -20,9 +20,10 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Backend(error) if error.message.is_empty() => {
-                f.write_str("the backend reported an error without a message")
-            }
+            Fault::Backend(error) if error.message.is_empty() => match &error.code {
+                Some(code) => write!(f, "the backend reported an error without a message: {code}"),
+                None => f.write_str("the backend reported an error without a message"),
+            },
             Fault::Backend(error) => f.write_str(&error.message),
             Fault::Truncated => f.write_str("the backend's answer ended before it was complete"),
             Fault::Malformed(what) => write!(f, "the backend sent something that is not an answer: {what}"),

@@ -236,7 +236,7 @@ impl StreamTranslator {
             self.is_whole_message =
                 chunk.is_message && self.state == State::Opening && self.framing.is_json();
         }
-        if self.state == State::Opening {
+        if self.state == State::Opening && chunk.has_choice {
             self.state = State::Answering;
         }
         // The last one that says something wins: some backends count along with every chunk.
