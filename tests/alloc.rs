@@ -1,0 +1,189 @@
+//! In steady state an event costs no allocation: `SseDecoder` and `StreamTranslator` together, from a backend's `Bytes`
+//! to the client's lines, for events that each lie inside one `Bytes`.
+//!
+//! The crate `allocation-counter` brings the counting allocator, because `unsafe` is forbidden here in tests too. It
+//! counts this thread only, so tests that run beside this one do not disturb it. Not promised, and not counted here:
+//! the beginning and the end of an answer, tool calls and token probabilities, and events that a read cut in two.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::{Bytes, BytesMut};
+use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
+use ollama_openai_proxy::translate::{Answering, BodyKind, StreamTranslator, Wanted};
+use ollama_openai_proxy::wire::SseDecoder;
+use std::time::Duration;
+
+const WARM_UP: usize = 100;
+const EVENTS: usize = 10_000;
+
+fn chunk(delta: &str, rest: &str) -> String {
+    format!(
+        "{{\"id\":\"chatcmpl-9\",\"object\":\"chat.completion.chunk\",\"created\":1787306400,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":null}}]{rest}}}"
+    )
+}
+
+fn content(text: &str) -> String {
+    chunk(&format!("{{\"content\":\"{text}\"}}"), "")
+}
+
+fn event(json: &str) -> String {
+    format!("data: {json}\n\n")
+}
+
+/// Reads of one event each, all slices of one buffer, as a socket's reads are slices of its buffer.
+fn reads(events: &[String]) -> Vec<Bytes> {
+    let buffer = Bytes::from(events.concat().into_bytes());
+    let mut at = 0;
+    let mut reads = Vec::with_capacity(WARM_UP + EVENTS);
+    for event in events {
+        reads.push(buffer.slice(at..at + event.len()));
+        at += event.len();
+    }
+    let once = reads.clone();
+    reads.extend(once.into_iter().cycle().take(WARM_UP + EVENTS - events.len()));
+    reads
+}
+
+fn wanted(endpoint: Endpoint, think: Think) -> Wanted<'static> {
+    Wanted {
+        endpoint,
+        model: "gpt-4o:latest",
+        stream: true,
+        think,
+        logprobs: None,
+        started_at: Timestamp::from_unix_seconds(1_787_306_400),
+        load: Duration::from_millis(1),
+    }
+}
+
+/// What 10,000 events cost behind the first hundred. Time passes, so every line has its own `created_at`.
+fn cost(wanted: &Wanted<'_>, events: &[String]) -> AllocationInfo {
+    let reads = reads(events);
+    let mut translator = StreamTranslator::new(wanted, BodyKind::Events);
+    let mut out = BytesMut::with_capacity(4096);
+    let mut now = wanted.load;
+    let mut lines = 0;
+    let mut pull = |read: Bytes| {
+        now += Duration::from_nanos(1_234_567);
+        out.clear();
+        assert_eq!(translator.push(read, now, &mut out), Ok(Answering::Open));
+        lines += usize::from(!out.is_empty());
+    };
+    let mut reads = reads.into_iter();
+    reads.by_ref().take(WARM_UP).for_each(&mut pull);
+    let info = measure(|| reads.for_each(&mut pull));
+    assert!(lines > 0, "no event made a line");
+    info
+}
+
+fn assert_free(what: &str, wanted: &Wanted<'_>, events: &[String]) {
+    let info = cost(wanted, events);
+    assert_eq!(info.count_total, 0, "{what}: {} bytes for {EVENTS} events", info.bytes_total);
+}
+
+#[test]
+fn the_allocator_counts() {
+    let info = measure(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(64))));
+    assert_eq!((info.count_total, info.bytes_total), (1, 64));
+}
+
+#[test]
+fn text_costs_no_allocation() {
+    let events = ["Hel", "lo", " wor\\n", "\\u00e9\\ud83d\\ude00", "ld"].map(|text| event(&content(text)));
+    assert_free("chat", &wanted(Endpoint::Chat, Think::Unset), &events);
+    assert_free("generate", &wanted(Endpoint::Generate, Think::Unset), &events);
+}
+
+#[test]
+fn text_that_is_mended_costs_no_allocation() {
+    let events = ["\u{e9}\u{1f600}", "\u{2028}x\u{85}", "\u{4f60}\u{597d}"].map(|text| event(&content(text)));
+    assert_free("separators", &wanted(Endpoint::Chat, Think::Unset), &events);
+    let pair = ["a\\ud83d", "\\ude00b"].map(|text| event(&content(text)));
+    assert_free("a pair cut in two", &wanted(Endpoint::Chat, Think::Unset), &pair);
+}
+
+#[test]
+fn invalid_utf8_costs_no_allocation() {
+    let text = event(&content("caf@"));
+    let bytes: Vec<u8> = text.bytes().map(|byte| if byte == b'@' { 0xc3 } else { byte }).collect();
+    let read = Bytes::from(bytes);
+    let wanted = wanted(Endpoint::Chat, Think::Unset);
+    let mut translator = StreamTranslator::new(&wanted, BodyKind::Events);
+    let mut out = BytesMut::with_capacity(4096);
+    let mut pull = || {
+        out.clear();
+        translator.push(read.clone(), wanted.load, &mut out).unwrap();
+    };
+    (0..WARM_UP).for_each(|_| pull());
+    assert_eq!(measure(|| (0..EVENTS).for_each(|_| pull())).count_total, 0);
+}
+
+#[test]
+fn reasoning_usage_and_parts_cost_no_allocation() {
+    let usage = ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}";
+    let events = [
+        event(&chunk(r#"{"reasoning_content":"hm"}"#, usage)),
+        event(&chunk(r#"{"reasoning":"hm","reasoning_content":"hm","content":null}"#, usage)),
+        event(&chunk(r#"{"content":"a","role":null,"tool_calls":null}"#, usage)),
+        event(&chunk(
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}"#,
+            "",
+        )),
+        event(&content("a").replace("\"finish_reason\":null", "\"finish_reason\":\"\"")),
+        event("{\"choices\":[],\"prompt_filter_results\":[{\"a\":{}}]}"),
+        event(
+            "{\"x\":[{\"y\":[1,2,{}]}],\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}],\"obfuscation\":\"xx\"}",
+        ),
+    ];
+    assert_free("thinking", &wanted(Endpoint::Chat, Think::Unset), &events);
+    assert_free("thinking left out", &wanted(Endpoint::Generate, Think::Off), &events);
+}
+
+#[test]
+fn framing_costs_no_allocation() {
+    let json = content("a");
+    let events = [
+        format!("data:{json}\r\n\r\n"),
+        format!("data: {json}\r\r"),
+        format!("event: chunk\nid: 7\nretry: 1\ndata: {json}\n\n"),
+        ": keep-alive\n\n".to_string(),
+        "data: : keep-alive\n\ndata:\n\ndata: \"\"\n\n".to_string(),
+        format!("{json}\n"),
+        event(&json).repeat(20),
+    ];
+    assert_free("framing", &wanted(Endpoint::Chat, Think::Unset), &events);
+}
+
+#[test]
+fn the_decoder_alone_costs_no_allocation() {
+    let reads = reads(&["Hel", "lo"].map(|text| event(&content(text))));
+    let mut decoder = SseDecoder::new(1 << 20);
+    let mut count = 0;
+    let mut pull = |read: Bytes| {
+        decoder.push(read);
+        while let Some(event) = decoder.next_event().unwrap() {
+            count += usize::from(!event.data.is_empty());
+        }
+    };
+    let mut reads = reads.into_iter();
+    reads.by_ref().take(WARM_UP).for_each(&mut pull);
+    assert_eq!(measure(|| reads.for_each(&mut pull)).count_total, 0);
+    assert_eq!(count, WARM_UP + EVENTS);
+}
+
+/// Row F14: what follows [DONE] is not read. A backend that goes on for ever must not fill the memory.
+#[test]
+fn what_follows_the_end_is_not_kept() {
+    let read = Bytes::from(event(&content("more")));
+    let wanted = wanted(Endpoint::Chat, Think::Unset);
+    let mut translator = StreamTranslator::new(&wanted, BodyKind::Events);
+    let mut out = BytesMut::with_capacity(4096);
+    let end = event(&content("a")) + "data: [DONE]\n\n" + &event(&content("late"));
+    assert_eq!(translator.push(Bytes::from(end), wanted.load, &mut out), Ok(Answering::Done));
+    let info = measure(|| {
+        for _ in 0..1000 {
+            assert_eq!(translator.push(read.clone(), wanted.load, &mut out), Ok(Answering::Done));
+        }
+    });
+    assert_eq!((info.count_total, info.bytes_current), (0, 0), "{info:?}");
+}
