@@ -1,4 +1,4 @@
-//! Floor 3: sockets and time. One request is one straight line through [`handler`]; what it needs is in [`App`].
+//! Floor 3: sockets and time. One request is one straight line through `handler.rs`; what all share is in `app.rs`.
 
 mod account;
 mod app;
