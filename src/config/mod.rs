@@ -89,6 +89,8 @@ impl Config {
         self.backend.profile = Profile::Standard;
         self.models.aliases.clear();
         self.models.default_model = None;
+        self.models.extra.clear();
+        self.models.capabilities = None;
     }
 }
 

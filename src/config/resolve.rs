@@ -199,8 +199,8 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
                     .into(),
             );
         }
-        if listen.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified()) {
-            warn(format!("{listen} takes requests from every network, and clients need no key"));
+        if !listen.is_loopback() {
+            warn(format!("{listen} takes requests from other machines, and clients need no key"));
         }
         if command == Command::Serve && !key && base.uri().host() == Some("api.openai.com") {
             warn(format!("no key is set, and {base} wants one: set OPENAI_API_KEY"));

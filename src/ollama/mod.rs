@@ -16,7 +16,9 @@ mod timing;
 
 pub use error::RequestError;
 pub use keep_alive::KeepAlive;
-pub use model::{Listed, MAX_NAME_BYTES, canonical_name, same_model, write_ps, write_show, write_tags};
+pub use model::{
+    Listed, MAX_NAME_BYTES, canonical_name, same_model, without_latest, write_ps, write_show, write_tags,
+};
 pub use options::Options;
 pub use request::{ChatRequest, Common, Format, GenerateRequest, Message, ShowRequest, Think, ToolCall};
 pub use response::{Answer, DoneReason, Endpoint, LineHead, write_error, write_loaded, write_version};

@@ -46,7 +46,9 @@ fn has_tag(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|model| model.contains(':'))
 }
 
-fn without_latest(name: &str) -> &str {
+/// The name without the `:latest` that Ollama's clients add.
+#[must_use]
+pub fn without_latest(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((model, tag)) if tag.eq_ignore_ascii_case("latest") && !has_tag(model) => model,
         _ => name,

@@ -313,12 +313,11 @@ fn says_error(value: RawJson<'_>) -> bool {
     !matches!(value.bytes(), b"null" | b"false" | b"\"\"")
 }
 
-/// A count. Some backends write `12.0`.
+/// A count, as far as a signed 64-bit reader can take it. Some backends write `12.0`; a fraction is cut off.
 fn number(value: RawJson<'_>) -> Option<u64> {
     let text = std::str::from_utf8(value.bytes()).ok().filter(|_| value.kind() == Kind::Number)?;
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<f64>().ok().filter(|count| *count >= 0.0).map(|count| count as u64))
+    let float = || text.parse::<f64>().ok().filter(|count| *count >= 0.0).map(|count| count as u64);
+    text.parse().ok().or_else(float).map(|count: u64| count.min(i64::MAX as u64))
 }
 
 fn milliseconds(value: RawJson<'_>) -> Option<u64> {
@@ -418,7 +417,11 @@ mod tests {
             counts(Some(7), Some(9))
         );
         assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":-1}"#), counts(None, None));
-        assert_eq!(usage(r#"{"completion_tokens":1e400}"#), counts(None, Some(u64::MAX)));
+        assert_eq!(usage(r#"{"completion_tokens":1e400}"#), counts(None, Some(i64::MAX as u64)));
+        assert_eq!(
+            usage(r#"{"prompt_tokens":1.5,"completion_tokens":18446744073709551615}"#),
+            counts(None, Some(i64::MAX as u64))
+        );
     }
 
     #[test]

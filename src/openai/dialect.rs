@@ -97,6 +97,12 @@ impl Refused {
         self.0 & (1 << parameter as u32) != 0
     }
 
+    /// The set with what came into another between two moments.
+    #[must_use]
+    pub fn and_what_is_new(self, before: Self, after: Self) -> Self {
+        Refused(self.0 | (after.0 & !before.0))
+    }
+
     /// The set with the parameter that a 400 or 422 names as unknown; `None` when it names none of ours, or one that
     /// was refused before.
     #[must_use]

@@ -37,7 +37,8 @@ impl TextShape {
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<(TextKind, RawStr<'a>)> {
         let kind = self.kind?;
         let inside = event.strip_prefix(self.before.as_slice())?.strip_suffix(self.after.as_slice())?;
-        Some((kind, RawStr::from_inside(inside)?))
+        // Without a text another member may speak in its place: that takes reading in full.
+        Some((kind, RawStr::from_inside(inside).filter(|text| !text.is_empty())?))
     }
 
     /// Remembers an event that was read in full, when a text was all it said.
@@ -92,7 +93,8 @@ mod tests {
         let (kind, text) = shape.read(next.as_bytes()).unwrap();
         assert_eq!((kind, text.raw()), (TextKind::Content, &br"\n\u00e9 \ud83d"[..]));
         let shape = learnt(&event("reasoning", "a", ""));
-        assert_eq!(shape.read(event("reasoning", "", "").as_bytes()).unwrap().0, TextKind::Reasoning);
+        assert_eq!(shape.read(event("reasoning", "b", "").as_bytes()).unwrap().0, TextKind::Reasoning);
+        assert_eq!(shape.read(event("reasoning", "", "").as_bytes()), None);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! [`Account`]: what is said of one request when it is over: one line, no texts, no keys.
 
 use hyper::Method;
+use hyper::header::HeaderValue;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most of a path that is logged: longer than that of any endpoint.
 const MAX_PATH_CHARS: usize = 100;
+
+/// Most of an error's text that is logged: backends repeat what they were sent.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// Follows a request to its end, which may be that the client hangs up: then it is dropped.
 #[derive(Debug)]
@@ -13,6 +17,7 @@ pub(super) struct Account {
     method: Method,
     path: String,
     model: String,
+    client_key: Option<HeaderValue>,
     began: Instant,
     status: Option<u16>,
     first_line: Option<Duration>,
@@ -22,11 +27,13 @@ pub(super) struct Account {
 
 impl Account {
     /// Of a request for a path, which may be any text a client sends.
-    pub(super) fn new(method: &Method, path: &str) -> Self {
+    /// `client_key` is what must not be said.
+    pub(super) fn new(method: &Method, path: &str, client_key: Option<HeaderValue>) -> Self {
         Account {
             method: method.clone(),
             path: path.chars().take(MAX_PATH_CHARS).collect(),
             model: String::new(),
+            client_key,
             began: Instant::now(),
             status: None,
             first_line: None,
@@ -38,6 +45,11 @@ impl Account {
     /// When the request arrived.
     pub(super) fn began(&self) -> Instant {
         self.began
+    }
+
+    /// The key that the client brought and that goes to the backend.
+    pub(super) fn client_key(&self) -> Option<&HeaderValue> {
+        self.client_key.as_ref()
     }
 
     pub(super) fn set_model(&mut self, model: &str) {
@@ -57,7 +69,7 @@ impl Account {
 
     /// The request failed, for the reason that the client reads.
     pub(super) fn fail(&mut self, message: &str) {
-        self.error = Some(message.to_string());
+        self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
     }
 
     /// The request is over.

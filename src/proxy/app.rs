@@ -7,9 +7,15 @@ use super::upstream::Upstream;
 use crate::config::{self, Config};
 use crate::openai::{Dialect, Profile, Refused};
 use crate::translate::ModelSettings;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use hyper::header::HeaderValue;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// More models than any one backend's users ask for; past it what was learnt is learnt anew.
+const MAX_MODELS_LEARNT: usize = 1024;
 
 /// Shared state. What changes in it: the list of models, and what the backend refused.
 pub(super) struct App {
@@ -19,19 +25,20 @@ pub(super) struct App {
     /// The Ollama version that clients are told.
     pub(super) version: String,
     /// Tells running answers that their time is over.
-    pub(super) cut_off: Arc<Notify>,
+    pub(super) cut_off: CutOff,
     /// Longest request body, in bytes.
     pub(super) max_body_bytes: usize,
     profile: Profile,
-    refused: AtomicU32,
+    /// By the backend's name of a model.
+    refused: Mutex<HashMap<String, Refused>>,
 }
 
 impl App {
-    /// From a configuration.
+    /// From a configuration; `on_loopback` says that only this machine can reach the listener.
     ///
     /// # Errors
     /// When the CA file cannot be used.
-    pub(super) fn new(config: &Config) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, on_loopback: bool) -> Result<Self, String> {
         let models = &config.models;
         Ok(App {
             upstream: Upstream::new(config)?,
@@ -42,29 +49,61 @@ impl App {
                 capabilities: models.capabilities.clone(),
                 context_length: models.context_length,
             }),
-            guard: Guard::new(&config.origins, config.listen.is_loopback(), config.log.hostname.as_deref()),
+            guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
             version: config.ollama_version.clone(),
-            cut_off: Arc::new(Notify::new()),
+            cut_off: CutOff::default(),
             max_body_bytes: config.max_body_bytes,
             profile: profile(config),
-            refused: AtomicU32::new(0),
+            refused: Mutex::default(),
         })
     }
 
-    /// What to send to the backend.
-    pub(super) fn dialect(&self) -> Dialect {
-        Dialect { profile: self.profile, refused: Refused(self.refused.load(Ordering::Relaxed)) }
+    /// What to send to the backend for a model.
+    pub(super) fn dialect(&self, model: &str) -> Dialect {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        Dialect { profile: self.profile, refused: refused.get(model).copied().unwrap_or_default() }
     }
 
-    /// Remembers what the backend refused.
-    pub(super) fn learn(&self, refused: Refused) {
-        self.refused.fetch_or(refused.0, Ordering::Relaxed);
+    /// Remembers what the backend refused for a model.
+    pub(super) fn learn(&self, model: &str, new: Refused) {
+        if new == Refused::default() {
+            return;
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= MAX_MODELS_LEARNT && !refused.contains_key(model) {
+            refused.clear();
+        }
+        refused.insert(model.to_string(), new);
     }
 
-    /// What a client, and the log, are told of a failure.
-    pub(super) fn told(&self, error: &ProxyError) -> String {
+    /// What a client, and the log, are told of a failure. `client_key` is the one that was sent, where none is
+    /// configured.
+    pub(super) fn told(&self, error: &ProxyError, client_key: Option<&HeaderValue>) -> String {
         // The `ollama` command shows a text of its own in the place of any message with these two words in it.
-        self.upstream.redacted(&error.to_string()).replace("upstream error", "backend error")
+        self.upstream.redacted(&error.to_string(), client_key).replace("upstream error", "backend error")
+    }
+}
+
+/// The moment at which running answers must end, once it has come.
+#[derive(Debug, Default)]
+pub(super) struct CutOff {
+    has_come: AtomicBool,
+    waiting: Arc<Notify>,
+}
+
+impl CutOff {
+    pub(super) fn come(&self) {
+        self.has_come.store(true, Ordering::Relaxed);
+        self.waiting.notify_waiters();
+    }
+
+    pub(super) fn is_now(&self) -> bool {
+        self.has_come.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the moment comes.
+    pub(super) fn notified(&self) -> OwnedNotified {
+        Arc::clone(&self.waiting).notified_owned()
     }
 }
 

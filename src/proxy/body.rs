@@ -39,6 +39,8 @@ pub(super) struct TranslatedBody {
     failed: Option<ProxyError>,
     /// When the backend last sent something.
     heard: Instant,
+    /// How far the answer is, and since when.
+    phase: (Answering, Instant),
     silence: Duration,
     timer: Pin<Box<Sleep>>,
     cut_off: Pin<Box<OwnedNotified>>,
@@ -62,9 +64,10 @@ impl TranslatedBody {
             out: BytesMut::new(),
             failed: None,
             heard: now,
+            phase: (Answering::Open, now),
             silence,
             timer: Box::pin(sleep_until(now + silence)),
-            cut_off: Box::pin(Arc::clone(&app.cut_off).notified_owned()),
+            cut_off: Box::pin(app.cut_off.notified()),
             app,
             account,
         }
@@ -108,8 +111,8 @@ impl TranslatedBody {
         }
         self.account.first_line();
         let lines = self.out.split().freeze();
-        // hyper does not ask again behind the end.
-        if self.is_end() {
+        // The client has all that it waits for; hyper does not ask again behind the end.
+        if self.is_end() || self.translator.answering() == Answering::Done {
             self.account.end();
         }
         Poll::Ready(Some(lines))
@@ -130,7 +133,13 @@ impl TranslatedBody {
                     self.heard = Instant::now();
                     let now = self.heard - self.account.began();
                     let pushed = self.translator.push(bytes, now, &mut self.out);
+                    self.enter(self.translator.answering());
                     self.settle(pushed.map(|_| ()))?;
+                    // Keep-alives are no reason to wait longer than for silence.
+                    if self.phase.0 != Answering::Open && self.heard >= self.deadline() {
+                        self.upstream = None;
+                        self.finish()?;
+                    }
                 }
                 Heard::End => {
                     self.upstream = None;
@@ -140,6 +149,23 @@ impl TranslatedBody {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn enter(&mut self, answering: Answering) {
+        if self.phase.0 != answering {
+            self.phase = (answering, self.heard);
+        }
+    }
+
+    /// Until when the backend may be silent: while the answer is open, since it was last heard; behind that, since the
+    /// answer came so far.
+    fn deadline(&self) -> Instant {
+        let (answering, since) = self.phase;
+        match answering {
+            Answering::Open => self.heard + self.silence,
+            Answering::Finishing => since + self.silence.min(FINISH_GRACE),
+            Answering::Done => since + DRAIN_GRACE,
+        }
     }
 
     fn finish(&mut self) -> Result<(), ProxyError> {
@@ -171,17 +197,12 @@ impl TranslatedBody {
     /// The backend has nothing for now. How long it may be so depends on what is still expected.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         let answering = self.translator.answering();
-        if self.cut_off.as_mut().poll(cx).is_ready() {
+        if self.app.cut_off.is_now() || self.cut_off.as_mut().poll(cx).is_ready() {
             self.upstream = None;
             let is_done = answering == Answering::Done;
             return Poll::Ready(if is_done { Ok(()) } else { Err(ProxyError::Stopping) });
         }
-        let deadline = self.heard
-            + match answering {
-                Answering::Open => self.silence,
-                Answering::Finishing => self.silence.min(FINISH_GRACE),
-                Answering::Done => DRAIN_GRACE,
-            };
+        let deadline = self.deadline();
         // The timer is set once for many frames: it is set back only when it went off early or must go off earlier.
         if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
@@ -203,7 +224,7 @@ impl TranslatedBody {
     /// The 200 is out: a failure is one last line.
     fn fail(&mut self, error: &ProxyError) {
         self.upstream = None;
-        let message = self.app.told(error);
+        let message = self.app.told(error, self.account.client_key());
         ollama::write_error(&message, &mut self.out);
         self.out.extend_from_slice(b"\n");
         self.account.fail(&message);

@@ -10,32 +10,48 @@ use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a list is good, and how long a failure to get one is not tried again.
+/// How long a list is good, and how long a failure to get one is not tried again for a name's sake.
 const FRESH: Duration = Duration::from_secs(300);
 const FAILED: Duration = Duration::from_secs(10);
 /// Longest list read: some hundred bytes a model, and no backend has ten thousand.
 const MAX_LIST_BYTES: usize = 16 << 20;
-/// Longest wait for a list when it is only needed to find a name's spelling.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where clients bring their own keys: so many keys' lists are remembered, the last used first.
+const MAX_KEYS: usize = 16;
 
 /// See the module's description.
 pub(super) struct Models {
     settings: ModelSettings,
-    known: Mutex<Known>,
+    known: Mutex<Vec<Known>>,
     /// Held while asking, so that a burst of first requests asks once.
     asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+/// What one key's requests found out; another's list is none of theirs.
+#[derive(Clone, Default)]
 struct Known {
-    list: Option<(Instant, Arc<Catalogue>)>,
-    failed_at: Option<Instant>,
-    /// Whose key it was asked with, where clients bring their own: another's list is none of theirs.
     key: Option<HeaderValue>,
+    list: Option<(Instant, Arc<Catalogue>)>,
+    failed: Option<(Instant, StatusCode, String)>,
+}
+
+impl Known {
+    fn fresh(&self) -> Option<Arc<Catalogue>> {
+        self.list.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, list)| Arc::clone(list))
+    }
+
+    fn old(&self) -> Option<Arc<Catalogue>> {
+        self.list.as_ref().map(|(_, list)| Arc::clone(list))
+    }
+
+    fn failed_lately(&self) -> bool {
+        self.failed.as_ref().is_some_and(|(at, ..)| at.elapsed() < FAILED)
+    }
 }
 
 impl Models {
@@ -54,34 +70,42 @@ impl Models {
         client_key: Option<&HeaderValue>,
     ) -> Result<Arc<Catalogue>, ProxyError> {
         let key = client_key.filter(|_| upstream.forwards_client_key());
-        if let Some(list) = self.remembered(key, FRESH) {
+        if let Some(list) = self.known(key).fresh() {
             return Ok(list);
         }
+        let waiting_since = Instant::now();
         let _asking = self.asking.lock().await;
-        if let Some(list) = self.remembered(key, FRESH) {
+        let mut known = self.known(key);
+        if let Some(list) = known.fresh() {
             return Ok(list);
         }
-        let loaded = self.load(upstream, client_key).await;
-        let old = self.remembered(key, Duration::MAX);
-        let mut known = self.known();
-        let now = Instant::now();
-        known.key = key.cloned();
-        match (loaded, old) {
-            (Ok(list), _) => {
+        if let Some((at, status, message)) = &known.failed
+            && *at >= waiting_since
+        {
+            return known.old().ok_or_else(|| ProxyError::Again(*status, message.clone()));
+        }
+        let loading = tokio::time::timeout(LIST_TIMEOUT, self.load(upstream, client_key));
+        let loaded = loading.await.unwrap_or(Err(ProxyError::ModelList("it does not answer in time")));
+        let old = known.old();
+        let result = match loaded {
+            Ok(list) => {
                 let list = Arc::new(list);
-                known.list = Some((now, Arc::clone(&list)));
-                known.failed_at = None;
+                known.list = Some((Instant::now(), Arc::clone(&list)));
+                known.failed = None;
                 Ok(list)
             }
-            (Err(error), old) => {
-                known.failed_at = Some(now);
-                known.list = old.clone().map(|list| (now, list));
+            Err(error) => {
+                let message = upstream.redacted(&error.to_string(), client_key);
+                tracing::debug!(message, "cannot get the list of models");
+                known.failed = Some((Instant::now(), error.status(), message));
                 old.ok_or(error)
             }
-        }
+        };
+        self.remember(known);
+        result
     }
 
-    /// The backend's name for a client's name.
+    /// The backend's name for a client's name. Without a list names go to the backend as they are.
     pub(super) async fn backend_name(
         &self,
         name: &str,
@@ -91,40 +115,26 @@ impl Models {
         if let Some(id) = self.settings.alias(name) {
             return id.to_string();
         }
-        let list = if self.failed_lately() {
-            None
-        } else {
-            match tokio::time::timeout(LOOKUP_TIMEOUT, self.list(upstream, client_key)).await {
-                Ok(Ok(list)) => Some(list),
-                Ok(Err(error)) => {
-                    let error = upstream.redacted(&error.to_string());
-                    tracing::debug!(error, "no list of models; names go to the backend as they are");
-                    None
-                }
-                Err(_) => {
-                    self.known().failed_at = Some(Instant::now());
-                    None
-                }
-            }
+        let known = self.known(client_key.filter(|_| upstream.forwards_client_key()));
+        let list = match known.failed_lately() {
+            true => known.old(),
+            false => self.list(upstream, client_key).await.ok(),
         };
         let listed = list.as_ref().and_then(|list| list.backend_name(name));
         listed.unwrap_or_else(|| self.settings.unlisted(name)).to_string()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self, key: Option<&HeaderValue>) -> Known {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|known| known.key.as_ref() == key);
+        found.cloned().unwrap_or_else(|| Known { key: key.cloned(), ..Known::default() })
     }
 
-    /// A list that is younger than this and was asked for with this key.
-    fn remembered(&self, key: Option<&HeaderValue>, max_age: Duration) -> Option<Arc<Catalogue>> {
-        let known = self.known();
-        let list = known.list.as_ref().filter(|(at, _)| known.key.as_ref() == key && at.elapsed() < max_age);
-        list.map(|(_, list)| Arc::clone(list))
-    }
-
-    fn failed_lately(&self) -> bool {
-        let known = self.known();
-        known.list.is_none() && known.failed_at.is_some_and(|at| at.elapsed() < FAILED)
+    fn remember(&self, new: Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.key != new.key);
+        known.truncate(MAX_KEYS - 1);
+        known.insert(0, new);
     }
 
     async fn load(
@@ -143,9 +153,7 @@ impl Models {
             }
             _ => return Err(upstream.refusal(answer, "", client_key.is_some()).await),
         }
-        let body = Limited::new(answer.body, MAX_LIST_BYTES).collect();
-        let body = tokio::time::timeout(upstream.timeout(), body).await;
-        let body = body.map_err(|_| ProxyError::TimedOut(upstream.timeout()))?;
+        let body = Limited::new(answer.body, MAX_LIST_BYTES).collect().await;
         let body =
             body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?.to_bytes();
         let models = parse_models(&body).map_err(ProxyError::ModelList)?;

@@ -55,6 +55,8 @@ pub(super) enum ProxyError {
     Fault(Fault),
     /// The proxy is told to stop, and the time for running answers is over.
     Stopping,
+    /// Another request met this a moment ago, in the same wait.
+    Again(StatusCode, String),
     /// The list of models is no list.
     ModelList(&'static str),
 }
@@ -70,6 +72,7 @@ impl ProxyError {
             ProxyError::NotFound | ProxyError::UnknownModel(_) => StatusCode::NOT_FOUND,
             ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProxyError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ProxyError::Again(status, _) => *status,
             ProxyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Unreachable(_)
             | ProxyError::BrokenOff(_)
@@ -95,6 +98,11 @@ impl ProxyError {
             }
             _ => None,
         }
+    }
+
+    /// Whether it refuses a value only: the next request may bring another.
+    pub(super) fn is_about_a_value(&self) -> bool {
+        matches!(self, ProxyError::Status { error, .. } if error.code.as_deref() == Some("unsupported_value"))
     }
 
     /// How long the client is to wait, in seconds.
@@ -152,6 +160,7 @@ impl fmt::Display for ProxyError {
                 )
             }
             ProxyError::Fault(fault) => fault.fmt(f),
+            ProxyError::Again(_, message) => f.write_str(message),
             ProxyError::Stopping => f.write_str("the proxy is stopping; the answer is cut off"),
             ProxyError::ModelList(why) => write!(f, "the backend cannot list its models: {why}"),
         }

@@ -26,12 +26,14 @@ use tokio::time::Instant;
 
 /// Most bytes of header names and values; hyper's own limit is not a sharp one.
 const MAX_HEADER_BYTES: usize = 32 << 10;
-/// Longest wait for the next piece of a request's body.
-const BODY_GAP: Duration = Duration::from_secs(30);
+/// How long a request's body may take, and how much longer for what has come of it.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+const SLOWEST_BODY_BYTES_PER_SECOND: u64 = 1024;
 
 /// Answers a request. Every failure is an answer too.
 pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
-    let account = Account::new(request.method(), request.uri().path());
+    let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
+    let account = Account::new(request.method(), request.uri().path(), client_key.cloned());
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }
@@ -43,7 +45,11 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
             ended(reply, account)
         }
         Verdict::Allow { cors } => {
-            let mut reply = answer(app, request, account).await;
+            let cut_off = app.cut_off.notified();
+            let mut reply = tokio::select! {
+                reply = answer(Arc::clone(&app), request, account) => reply,
+                () = cut_off => reply::error(&ProxyError::Stopping, &ProxyError::Stopping.to_string(), false),
+            };
             reply.headers_mut().extend(cors.iter().flat_map(CorsHeaders::pairs));
             reply
         }
@@ -188,7 +194,7 @@ impl<'a> Question<'a> {
 }
 
 /// Sends the question; says with the answer when the backend had it. A parameter that the backend refuses is left out,
-/// once each, and remembered.
+/// once each, and for this model from then on, once it has answered without it.
 async fn ask(
     app: &App,
     question: &Question<'_>,
@@ -196,16 +202,21 @@ async fn ask(
 ) -> Result<(Answered, Instant), ProxyError> {
     let asked = &question.common().model;
     let model = app.models.backend_name(asked, &app.upstream, key).await;
-    let mut dialect = app.dialect();
+    let mut dialect = app.dialect(&model);
     let mut body = question.translated(&model, dialect)?;
+    let mut lasting = dialect.refused;
     loop {
         let sent_at = Instant::now();
         let answer = app.upstream.post(question.path(), body.clone(), key).await?;
         if answer.status.is_success() {
+            app.learn(&model, lasting);
             return Ok((answer, sent_at));
         }
         let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
         let Some(refused) = refusal.refused_parameter(dialect.refused) else { return Err(refusal) };
+        if !refusal.is_about_a_value() {
+            lasting = lasting.and_what_is_new(dialect.refused, refused);
+        }
         dialect.refused = refused;
         let without = question.translated(&model, dialect)?;
         // It was not in the request: leaving it out changes nothing.
@@ -213,10 +224,10 @@ async fn ask(
             return Err(refusal);
         }
         tracing::info!(
-            reason = app.told(&refusal),
-            "the backend refuses a parameter; it is left out from now on"
+            model,
+            reason = app.told(&refusal, key),
+            "the backend refuses a parameter; asking without it"
         );
-        app.learn(refused);
         body = without;
     }
 }
@@ -274,22 +285,31 @@ async fn read_body(request: Request<Incoming>, max_bytes: usize) -> Result<Bytes
         return Err(ProxyError::BodyTooLarge(max_bytes));
     }
     let mut body = Limited::new(body, max_bytes);
-    let mut pieces: Vec<Bytes> = Vec::new();
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    let began = Instant::now();
     loop {
-        let frame = tokio::time::timeout(BODY_GAP, body.frame()).await.map_err(|_| ProxyError::BodyCut)?;
+        let received = (first.len() + more.len()) as u64;
+        let deadline = began + BODY_PATIENCE + Duration::from_secs(received / SLOWEST_BODY_BYTES_PER_SECOND);
+        let frame = tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| ProxyError::BodyCut)?;
         match frame {
             None => break,
-            Some(Ok(frame)) => pieces.extend(frame.into_data().ok()),
+            // Most bodies are one piece, which is kept as it came; the pieces of a larger one are joined at once, since
+            // each keeps a whole read buffer alive.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if first.is_empty() && more.is_empty() => first = bytes,
+                Ok(bytes) => {
+                    more.extend_from_slice(&std::mem::take(&mut first));
+                    more.extend_from_slice(&bytes);
+                }
+                Err(_trailers) => {}
+            },
             Some(Err(error)) if error.is::<LengthLimitError>() => {
                 return Err(ProxyError::BodyTooLarge(max_bytes));
             }
             Some(Err(_)) => return Err(ProxyError::BodyCut),
         }
     }
-    Ok(match pieces.len() {
-        1 => pieces.swap_remove(0),
-        _ => pieces.concat().into(),
-    })
+    Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
 fn redirect(request: &Request<Incoming>) -> Reply {
@@ -305,7 +325,7 @@ fn ended(reply: Reply, mut account: Account) -> Reply {
 }
 
 fn refuse(app: &App, error: &ProxyError, mut account: Account, of_a_stream: bool) -> Reply {
-    let message = app.told(error);
+    let message = app.told(error, account.client_key());
     account.fail(&message);
     ended(reply::error(error, &message, of_a_stream), account)
 }

@@ -78,14 +78,15 @@ pub fn run(command: Command, config: Config) -> Result<(), RunError> {
 
 async fn run_proxy(config: Config) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
-    let app = Arc::new(App::new(&config).map_err(RunError::CaFile)?);
     let listener = bind(&config.listen).await?;
+    let address = listener.local_addr().map_err(RunError::Start)?;
+    let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        address = %listener.local_addr().map_err(RunError::Start)?,
+        %address,
         backend = config.backend.base.origin(),
         "listening"
     );
@@ -99,7 +100,7 @@ async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signal
         move |request| handler::handle(Arc::clone(&app), request)
     };
     let Signals { first, second } = signals;
-    let cut_off = || app.cut_off.notify_waiters();
+    let cut_off = || app.cut_off.come();
     server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off).await;
 }
 
@@ -110,7 +111,7 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     config.use_demo_backend(backend_address);
     let listener = bind_near(&config.listen, once).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
-    let app = Arc::new(App::new(&config).map_err(RunError::CaFile)?);
+    let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
     let backend = Arc::new(DemoBackend::new(Pace::realistic()));
     let answer = move |request| Arc::clone(&backend).answer(request);
     let grace = config.shutdown_grace;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT,
 };
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
@@ -185,8 +185,7 @@ impl Upstream {
     pub(super) async fn refusal(&self, answer: Answered, model: &str, client_key: bool) -> ProxyError {
         let Answered { status, headers, body, .. } = answer;
         if status.is_redirection() {
-            let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
-            return ProxyError::Redirect(location.unwrap_or("nowhere").to_string());
+            return ProxyError::Redirect(origin(headers.get(LOCATION)));
         }
         let body =
             tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect()).await;
@@ -200,11 +199,23 @@ impl Upstream {
         }
     }
 
-    /// A text without the configured key, which some backends repeat in their errors.
-    pub(super) fn redacted(&self, text: &str) -> String {
-        let key =
-            self.key.as_ref().and_then(|key| key.to_str().ok()).and_then(|key| key.strip_prefix("Bearer "));
-        key.map_or_else(|| text.to_string(), |key| redacted(text, key))
+    /// A text without the key that was sent, the configured one or the client's: some backends repeat it in their errors.
+    pub(super) fn redacted(&self, text: &str, client_key: Option<&HeaderValue>) -> String {
+        let sent = self.key.as_ref().or(client_key).and_then(|key| key.to_str().ok());
+        match sent {
+            Some(sent) => redacted(text, sent.strip_prefix("Bearer ").unwrap_or(sent).trim()),
+            None => text.to_string(),
+        }
+    }
+}
+
+/// Where a redirect points to, without path and query: a query may hold a key.
+fn origin(location: Option<&HeaderValue>) -> String {
+    let uri = location.and_then(|location| location.to_str().ok()?.parse::<Uri>().ok());
+    match uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?, uri.port_u16()))) {
+        Some((scheme, host, Some(port))) => format!("{scheme}://{host}:{port}"),
+        Some((scheme, host, None)) => format!("{scheme}://{host}"),
+        None => "another path".to_string(),
     }
 }
 

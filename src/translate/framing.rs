@@ -10,8 +10,8 @@ use crate::wire::Scanner;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
 
-/// Longest document taken.
-const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+/// Longest document taken, and longest answer kept for one.
+pub(super) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// See the module's description.
 #[derive(Debug)]

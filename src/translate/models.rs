@@ -1,6 +1,6 @@
 //! [`Catalogue`]: the backend's models under the names Ollama clients know, and the way back.
 
-use crate::ollama::{Listed, Timestamp, canonical_name, same_model};
+use crate::ollama::{Listed, Timestamp, canonical_name, same_model, without_latest};
 use crate::openai::Model;
 
 /// What the user set about models.
@@ -95,10 +95,7 @@ impl ModelSettings {
         if let Some(default) = &self.default_model {
             return default;
         }
-        match name.rsplit_once(':') {
-            Some((model, tag)) if tag.eq_ignore_ascii_case("latest") => model,
-            _ => name,
-        }
+        without_latest(name)
     }
 
     /// The entry for a name where the backend has no list to look it up in.

@@ -31,6 +31,11 @@ impl Output {
         self.whole.is_some()
     }
 
+    /// Bytes kept for the one object.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.whole.as_ref().map_or(0, Whole::len)
+    }
+
     /// A piece of text or reasoning. `logprobs` is the inside of the array, empty when there is none.
     #[inline]
     pub(super) fn text(&mut self, kind: TextKind, text: RawStr<'_>, logprobs: &[u8], out: &mut BytesMut) {

@@ -9,7 +9,7 @@
 
 use super::Fault;
 use super::clock::Clock;
-use super::framing::Framing;
+use super::framing::{Framing, MAX_DOCUMENT_BYTES};
 use super::logprobs::write_logprobs;
 use super::output::Output;
 use super::parts::each_text;
@@ -165,6 +165,9 @@ impl StreamTranslator {
         while self.state != State::Done {
             let Some(event) = self.decoder.next_event()? else { break };
             self.take_event(&event, out)?;
+            if self.output.kept_bytes() > MAX_DOCUMENT_BYTES {
+                return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one answer"));
+            }
         }
         Ok(())
     }
@@ -190,7 +193,7 @@ impl StreamTranslator {
             self.text(kind, text, b"", out);
             return Ok(());
         }
-        let chunk = ChatCompletionChunk::read(data).map_err(|error| not_a_chunk(data, error))?;
+        let chunk = ChatCompletionChunk::read(data).map_err(not_a_chunk)?;
         self.take_chunk(&chunk, data, out)?;
         self.shape.learn(data, &chunk);
         Ok(())
@@ -199,9 +202,13 @@ impl StreamTranslator {
     /// An event that the end of the body may have cut: one that is not whole says only that the answer is not.
     fn take_last_event(&mut self, event: SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
         let data = event.data.trim_ascii();
-        let is_cut = data.first() == Some(&b'{')
-            && matches!(Scanner::new(data).value(), Err(JsonError { kind: JsonErrorKind::Truncated, .. }))
-            || data.first() == Some(&b'[') && data != b"[DONE]";
+        let is_cut = match data.first() {
+            Some(b'{') => {
+                Scanner::new(data).value().is_err_and(|error| error.kind == JsonErrorKind::Truncated)
+            }
+            Some(b'[') => data != b"[DONE]",
+            _ => false,
+        };
         if is_cut { Ok(()) } else { self.take_event(&event, out) }
     }
 
@@ -215,7 +222,7 @@ impl StreamTranslator {
             }
             Ok(chunk) => self.take_chunk(&chunk, text, out),
             Err(JsonError { kind: JsonErrorKind::Truncated, .. }) if is_object => Err(Fault::Truncated),
-            Err(error) if is_object => Err(not_a_chunk(text, error)),
+            Err(error) if is_object => Err(not_a_chunk(error)),
             Err(_) => {
                 let error = ApiError::read(text);
                 Err(if error.message.is_empty() { Fault::Truncated } else { Fault::Backend(error) })
@@ -254,9 +261,9 @@ impl StreamTranslator {
         self.text(TextKind::Reasoning, delta.reasoning, b"", out);
         if let Some(parts) = delta.parts {
             let mut take = |kind, text: RawStr<'_>| self.text(kind, text, b"", out);
-            each_text(parts, TextKind::Content, &mut take).map_err(|error| not_a_chunk(data, error))?;
+            each_text(parts, TextKind::Content, &mut take).map_err(not_a_chunk)?;
         }
-        let logprobs = self.logprobs(chunk.logprobs).map_err(|error| not_a_chunk(data, error))?;
+        let logprobs = self.logprobs(chunk.logprobs).map_err(not_a_chunk)?;
         self.text(TextKind::Content, delta.content, &logprobs, out);
         self.text(TextKind::Content, delta.refusal, b"", out);
         if let Some(calls) = delta.tool_calls {
@@ -351,9 +358,9 @@ impl StreamTranslator {
     }
 }
 
-fn not_a_chunk(data: &[u8], error: JsonError) -> Fault {
-    let shown: String = String::from_utf8_lossy(data).chars().take(80).collect();
-    Fault::Malformed(format!("{error} in {shown:?}"))
+/// Without the bytes themselves: they are somebody's answer, and errors are logged.
+fn not_a_chunk(error: JsonError) -> Fault {
+    Fault::Malformed(error.to_string())
 }
 
 /// Nine letters and digits, which every backend takes back: five of the request's time, four of the call's number.

@@ -9,7 +9,7 @@ use super::Fault;
 use crate::wire::{JsonError, JsonWriter, KEY_BYTES, Kind, RawJson, RawStr, Scanner};
 use bytes::BytesMut;
 
-/// Calls in one answer, bytes of arguments in one call and in all: far beyond what a model sends, and an end for one
+/// Calls in one answer, bytes in one call and in all: far beyond what a model sends, and an end for one
 /// that does not stop.
 const MAX_CALLS: usize = 128;
 const MAX_CALL_BYTES: usize = 1 << 20;
@@ -76,20 +76,23 @@ impl ToolCallAssembler {
             }
         };
         let Some(slot) = self.slots.get_mut(at) else { return Ok(()) };
+        let before = slot.len();
         if slot.id.is_empty() {
             slot.id = fragment.id.decode().into_owned();
         }
         slot.add_name(&fragment.name.decode());
-        let before = slot.arguments.len();
         if let Some(arguments) = fragment.arguments {
             match arguments.as_str() {
                 Some(text) => slot.arguments.extend_from_slice(text.decode().as_bytes()),
                 None => slot.arguments.extend_from_slice(arguments.bytes()),
             }
         }
-        self.bytes += slot.arguments.len() - before;
-        if slot.arguments.len() > MAX_CALL_BYTES || self.bytes > MAX_BYTES {
-            return Err(Fault::TooMuch(MAX_CALL_BYTES, "bytes of arguments in a tool call"));
+        self.bytes += slot.len() - before;
+        if slot.len() > MAX_CALL_BYTES {
+            return Err(Fault::TooMuch(MAX_CALL_BYTES, "bytes in a tool call"));
+        }
+        if self.bytes > MAX_BYTES {
+            return Err(Fault::TooMuch(MAX_BYTES, "bytes in tool calls"));
         }
         Ok(())
     }
@@ -125,6 +128,9 @@ impl ToolCallAssembler {
         for slot in slots.iter().filter(|slot| !slot.name.is_empty()) {
             for arguments in slot.values()? {
                 let index = calls.len();
+                if index == MAX_CALLS {
+                    return Err(Fault::TooMuch(MAX_CALLS, "tool calls"));
+                }
                 let mut call = BytesMut::new();
                 // Only the first of several objects under one identifier keeps it.
                 let is_taken = slot.id.is_empty() || calls.iter().any(|(id, _)| *id == slot.id);
@@ -138,6 +144,10 @@ impl ToolCallAssembler {
 }
 
 impl Slot {
+    fn len(&self) -> usize {
+        self.id.len() + self.name.len() + self.arguments.len()
+    }
+
     /// The name comes once, or again with every fragment, or in pieces.
     fn add_name(&mut self, name: &str) {
         if !self.name.ends_with(name) {
@@ -400,6 +410,16 @@ mod tests {
             " ".repeat(MAX_CALL_BYTES)
         );
         assert!(assembled(&[&big, &big]).is_err());
+        let name = |letter: &str| {
+            let name = letter.repeat(MAX_CALL_BYTES / 2);
+            format!(r#"[{{"index":0,"function":{{"name":"{name}"}}}}]"#)
+        };
+        assert!(assembled(&[&name("n"), &name("m"), &name("n")]).is_err());
+        let run_together = format!(
+            r#"[{{"index":0,"function":{{"name":"f","arguments":"{}"}}}}]"#,
+            "{}".repeat(MAX_CALLS + 1)
+        );
+        assert!(assembled(&[&run_together]).is_err());
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Whole {
         }
     }
 
+    /// Bytes kept so far.
+    pub(super) fn len(&self) -> usize {
+        self.text.len() + self.thinking.len() + self.tool_calls.len() + self.logprobs.len()
+    }
+
     /// Everything.
     pub(super) fn answer(&self) -> Answer<'_> {
         Answer {
