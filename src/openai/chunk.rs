@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(usage(r#"{"completion_tokens":1e400}"#), counts(None, Some(i64::MAX as u64)));
         assert_eq!(
             usage(r#"{"prompt_tokens":1.5,"completion_tokens":18446744073709551615}"#),
-            counts(None, Some(i64::MAX as u64))
+            counts(Some(1), Some(i64::MAX as u64))
         );
     }
 

@@ -1,0 +1,278 @@
+//! The error table before the first line: whatever a backend does wrong there is a status with a text. What it does
+//! wrong later is in `broken.rs`. (Contract 1.3, 5.5; dialects E8 to E16; fault N15.)
+
+use crate::backend::{Backend, Peer, Request};
+use crate::chunks::{delta, role};
+use crate::client::{content, error_of};
+use crate::proxy::{Proxy, chat};
+use serde_json::json;
+
+/// How a backend fails.
+pub(crate) struct Failure {
+    pub(crate) name: &'static str,
+    pub(crate) answer: Box<dyn Fn(&mut Peer) + Send + Sync>,
+    pub(crate) status: u16,
+    pub(crate) says: &'static str,
+}
+
+pub(crate) fn failure(
+    name: &'static str,
+    status: u16,
+    says: &'static str,
+    answer: impl Fn(&mut Peer) + Send + Sync + 'static,
+) -> Failure {
+    Failure { name, answer: Box::new(answer), status, says }
+}
+
+/// A backend that answers with this status and this body.
+fn refusal(name: &'static str, theirs: u16, body: &'static str, ours: u16, says: &'static str) -> Failure {
+    failure(name, ours, says, move |peer| peer.respond(theirs, &[("content-type", "application/json")], body))
+}
+
+/// A stream that begins well and goes on so.
+fn stream(name: &'static str, status: u16, says: &'static str, events: &'static [&'static str]) -> Failure {
+    failure(name, status, says, move |peer| {
+        peer.begin();
+        peer.event(&role());
+        for event in events {
+            peer.chunk(format!("data: {event}\n\n"));
+        }
+        peer.write("0\r\n\r\n");
+    })
+}
+
+fn refusals() -> Vec<Failure> {
+    let key = "the proxy's key";
+    vec![
+        refusal("400", 400, r#"{"error":{"message":"too long","type":"t"}}"#, 400, "too long"),
+        refusal("400 text", 400, r#"{"error":"too long"}"#, 400, "too long"),
+        refusal("401", 401, r#"{"error":{"message":"bad key"}}"#, 502, key),
+        refusal("403", 403, r#"{"error":{"message":"not yours"}}"#, 502, "not yours"),
+        refusal(
+            "404 model",
+            404,
+            r#"{"error":{"message":"no","code":"model_not_found"}}"#,
+            404,
+            "model 'm' not found",
+        ),
+        refusal(
+            "404 vllm",
+            404,
+            r#"{"object":"error","message":"The model `m` does not exist."}"#,
+            404,
+            "model 'm' not found",
+        ),
+        refusal("404 path", 404, r#"{"detail":"Not Found"}"#, 502, "OPENAI_API_BASE_URL"),
+        refusal("404 empty", 404, "", 502, "OPENAI_API_BASE_URL"),
+        refusal("405", 405, "", 502, "OPENAI_API_BASE_URL"),
+        refusal("408", 408, "", 504, "Request Timeout"),
+        refusal("413", 413, r#"{"error":"too big"}"#, 413, "too big"),
+        refusal("422", 422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, 400, "field required"),
+        refusal("429", 429, r#"{"error":{"message":"slow down"}}"#, 429, "slow down"),
+        refusal("500", 500, r#"{"error":{"message":"boom"}}"#, 500, "boom"),
+        refusal("500 empty", 500, "", 500, "Internal Server Error"),
+        refusal("503", 503, r#"{"message":"loading"}"#, 503, "loading"),
+        refusal("529", 529, r#"[{"error":{"message":"overloaded"}}]"#, 503, "overloaded"),
+        refusal(
+            "html",
+            502,
+            "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+            502,
+            "502 Bad Gateway",
+        ),
+        refusal("plain", 500, "upstream connect error", 500, "upstream connect error"),
+        refusal("odd status", 799, r#"{"error":"x"}"#, 502, "x"),
+        refusal("200 error", 200, r#"{"error":{"message":"quota","code":429}}"#, 429, "quota"),
+        refusal("200 error word", 200, r#"{"error":"Unexpected endpoint"}"#, 502, "Unexpected endpoint"),
+        refusal("200 no choices", 200, r#"{"choices":null}"#, 502, "choices"),
+        refusal("200 empty", 200, "", 502, "ended before"),
+        refusal("200 html", 200, "<html><title>Sign in</title></html>", 502, "Sign in"),
+        refusal("200 half", 200, r#"{"choices":[{"message":{"content":"a"#, 502, "ended before"),
+        failure("redirect", 502, "the backend redirects to http://127.0.0.1:9;", |peer| {
+            peer.respond(308, &[("location", "http://127.0.0.1:9/elsewhere?key=secret")], "");
+        }),
+        failure("gzip", 502, "gzip", |peer| {
+            let head = [("content-type", "text/event-stream"), ("content-encoding", "gzip")];
+            peer.respond(200, &head, [0x1F, 0x8B, 8, 0, 0, 0, 0, 0]);
+        }),
+        failure("dies before its head", 502, "", Peer::close),
+        failure("breaks before its head", 502, "", Peer::reset),
+        failure("half a head", 502, "", |peer| {
+            peer.write("HTTP/1.1 200 OK\r\ncontent-ty");
+            peer.close();
+        }),
+        failure("no http", 502, "", |peer| {
+            peer.write("SSH-2.0-OpenSSH_9.6\r\n");
+            peer.close();
+        }),
+        failure("dies behind its head", 502, "ended before", |peer| {
+            peer.begin();
+            peer.close();
+        }),
+        failure("dies behind the role", 502, "ended before", |peer| {
+            peer.begin();
+            peer.event(&role());
+            peer.close();
+        }),
+        failure("breaks behind the role", 502, "ended before", |peer| {
+            peer.begin();
+            peer.event(&role());
+            peer.reset();
+        }),
+        stream("ends behind the role", 502, "ended before", &[]),
+        stream("error event", 429, "wait", &[r#"{"error":{"message":"wait","code":429}}"#]),
+        stream(
+            "error event in a choice",
+            502,
+            "bad",
+            &[r#"{"choices":[{"error":{"message":"bad","code":502},"finish_reason":"error"}]}"#],
+        ),
+        stream("error event text", 502, "crashed", &[r#"{"error":"crashed"}"#]),
+        stream("error event flat", 502, "crashed", &[r#"{"object":"error","message":"crashed"}"#]),
+        stream("error event detail", 502, "crashed", &[r#"{"detail":"crashed"}"#]),
+        stream("no json", 502, "not an answer", &["{choices: oops}"]),
+    ]
+}
+
+#[test]
+fn check_12_every_failure_before_the_first_line_is_a_status_with_a_text() {
+    for (streams, content_type) in [(true, "application/json"), (false, "application/json; charset=utf-8")] {
+        let known = refusals();
+        let backend = Backend::new(move |request: &Request, peer: &mut Peer| {
+            let prompt = request.prompt();
+            let failure = known.iter().find(|failure| failure.name == prompt).unwrap();
+            (failure.answer)(peer);
+        });
+        let proxy = Proxy::with(&backend, &[("OPENAI_API_KEY", "sk-test")]);
+        let mut wrong = Vec::new();
+        for (at, failure) in refusals().iter().enumerate() {
+            let mut request = chat(failure.name);
+            request["stream"] = json!(streams);
+            let answer = proxy.post("/api/chat", &request);
+            let found = (answer.status(), answer.head.content_type());
+            if answer.status() == 200 {
+                wrong.push(format!("{}: {}", failure.name, answer.text()));
+                continue;
+            }
+            let error = answer.error();
+            if found != (failure.status, content_type) || !error.contains(failure.says) {
+                wrong.push(format!(
+                    "{}: {found:?} {error}, expected {} {}",
+                    failure.name, failure.status, failure.says
+                ));
+            }
+            assert_eq!(backend.posts().len(), at + 1, "{} was sent once", failure.name);
+        }
+        assert!(wrong.is_empty(), "stream: {streams}: {wrong:#?}");
+    }
+}
+
+#[test]
+fn retry_after_goes_along_in_whole_seconds() {
+    let backend = Backend::new(|request, peer| {
+        let prompt = request.prompt();
+        let (name, value) = prompt.split_once(' ').unwrap();
+        peer.respond(429, &[(name, value)], r#"{"error":{"message":"slow down"}}"#);
+    });
+    let proxy = Proxy::before(&backend);
+    let table = [
+        ("retry-after 7", Some("7")),
+        ("Retry-After 1.2", Some("2")),
+        ("retry-after-ms 250", Some("1")),
+        ("retry-after -1", None),
+        ("retry-after 0", None),
+        ("x-other 5", None),
+    ];
+    for (header, expected) in table {
+        let answer = proxy.chat(header);
+        assert_eq!((answer.status(), answer.head.header("retry-after")), (429, expected), "{header}");
+    }
+}
+
+#[test]
+fn check_12_a_backend_that_cannot_be_reached_is_a_502_that_says_why() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Longer than a label may be: no resolver asks anyone about it.
+    let name = format!("{}.invalid", "a".repeat(70));
+    for (host, why) in [(closed.to_string(), "connection refused"), (name, "")] {
+        let url = format!("http://{host}/v1");
+        let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "0")]);
+        let answers =
+            [proxy.chat("q"), proxy.get("/api/tags"), proxy.post("/api/show", &json!({"model": "m"}))];
+        for answer in answers {
+            let error = answer.error();
+            assert_eq!(answer.status(), 502, "{host}: {error}");
+            assert!(error.contains(&host) && error.contains(why), "{error}");
+        }
+        assert_eq!(proxy.get("/").status(), 200, "the proxy itself is well");
+    }
+}
+
+#[test]
+fn a_silent_backend_is_a_504_and_silence_behind_the_first_line_is_an_error_line() {
+    let backend = Backend::new(|request, peer| {
+        match request.prompt().as_str() {
+            "head" => {}
+            "role" => {
+                peer.begin();
+                peer.event(&role());
+            }
+            _ => {
+                peer.begin();
+                peer.event(&delta("Hello"));
+            }
+        }
+        assert!(peer.wait_closed(), "the proxy gives up");
+    });
+    let proxy = Proxy::with(&backend, &[("REQUEST_TIMEOUT", "1")]);
+    std::thread::scope(|scope| {
+        for prompt in ["head", "role"] {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                let answer = proxy.chat(prompt);
+                assert_eq!(
+                    (answer.status(), answer.head.content_type()),
+                    (504, "application/json"),
+                    "{prompt}"
+                );
+                assert!(answer.error().contains("REQUEST_TIMEOUT"), "{prompt}");
+            });
+        }
+        scope.spawn(|| {
+            let lines = proxy.chat("line").lines();
+            assert_eq!(content(&lines[..1]), "Hello");
+            assert!(error_of(&lines[1]).contains("REQUEST_TIMEOUT"));
+        });
+    });
+    backend.wait_until("all were given up", |seen| seen.closed.len() == 3);
+}
+
+#[test]
+fn words_that_the_ollama_command_hides_are_never_passed_on() {
+    let backend = Backend::new(|request, peer| {
+        let error = json!({"error": {"message": "upstream error from the provider", "code": 502}});
+        match request.prompt().as_str() {
+            "status" => peer.json(502, &error),
+            "event" => {
+                peer.begin();
+                peer.event(&error);
+                peer.done();
+            }
+            _ => {
+                peer.begin();
+                peer.event(&delta("Hello"));
+                peer.event(&error);
+                peer.done();
+            }
+        }
+    });
+    let proxy = Proxy::before(&backend);
+    let leaks: Vec<_> = ["status", "event", "line"]
+        .into_iter()
+        .filter(|prompt| proxy.chat(prompt).text().contains("upstream error"))
+        .collect();
+    assert!(
+        leaks.is_empty(),
+        "{leaks:?}: `ollama run` shows none of a message with \"upstream error\" in it"
+    );
+}
