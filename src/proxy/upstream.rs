@@ -32,7 +32,7 @@ const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept.
 const MAX_IDLE: usize = 32;
 /// Bytes of an answer's head, and of what is read at once: what a client that does not read makes us hold.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
+const MAX_BUFFER_BYTES: usize = 32 << 10;
 /// Between the tries to connect: doubled each time, up to the second.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
