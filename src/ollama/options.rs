@@ -4,7 +4,7 @@
 //! gone from Ollama itself: they are passed over whatever their value, so that no client's habit breaks a request.
 
 use super::RequestError;
-use crate::wire::{JsonError, KEY_BYTES, Kind, RawJson, Scanner};
+use crate::wire::{JsonError, Kind, RawJson};
 
 /// What the client set. Numbers that are only moved stay as they were written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,15 +47,11 @@ impl<'a> Options<'a> {
             Kind::Object => {}
             other => return Err(RequestError::expected("options", "an object", other)),
         }
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_object()?;
-        while let Some(key) = scanner.next_key()? {
-            let value = scanner.value()?;
+        value.each_member(|name, value| {
             if value.kind() == Kind::Null {
-                continue;
+                return Ok(());
             }
-            let mut scratch = [0; KEY_BYTES];
-            match key.lookup(&mut scratch) {
+            match name {
                 b"temperature" => options.temperature = Some(float("temperature", value)?),
                 b"top_p" => options.top_p = Some(float("top_p", value)?),
                 b"min_p" => options.min_p = Some(float("min_p", value)?),
@@ -70,7 +66,8 @@ impl<'a> Options<'a> {
                 b"stop" => options.stop = stop(value)?,
                 _ => {}
             }
-        }
+            Ok::<(), RequestError>(())
+        })?;
         Ok(options)
     }
 }
@@ -106,20 +103,20 @@ fn stop(value: RawJson<'_>) -> Result<Option<RawJson<'_>>, RequestError> {
 }
 
 fn first_that_is_no_string(list: RawJson<'_>) -> Result<Option<Kind>, JsonError> {
-    let mut scanner = Scanner::new(list.bytes());
-    scanner.begin_array()?;
-    while scanner.next_element()? {
-        let kind = scanner.value()?.kind();
-        if kind != Kind::String {
-            return Ok(Some(kind));
+    let mut other = None;
+    list.each_element(|value| {
+        if value.kind() != Kind::String {
+            other.get_or_insert(value.kind());
         }
-    }
-    Ok(None)
+        Ok::<(), JsonError>(())
+    })?;
+    Ok(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Scanner;
 
     fn read(json: &str) -> Result<Options<'_>, RequestError> {
         Options::read(Scanner::new(json.as_bytes()).value().unwrap())

@@ -253,58 +253,40 @@ impl FinishReason {
 impl Usage {
     fn read(value: RawJson<'_>) -> Result<Self, JsonError> {
         let mut usage = Usage::default();
-        let mut scratch = [0; KEY_BYTES];
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_object()?;
-        while let Some(key) = scanner.next_key()? {
-            let name = key.lookup(&mut scratch);
-            let value = scanner.value()?;
+        value.each_member(|name, value| {
             match name {
                 b"prompt_tokens" => usage.prompt_tokens = number(value),
                 b"completion_tokens" => usage.completion_tokens = number(value),
                 _ => {}
             }
-        }
+            Ok::<(), JsonError>(())
+        })?;
         Ok(usage)
     }
 }
 
 fn read_timings(value: RawJson<'_>) -> Result<Timings, JsonError> {
     let mut timings = Timings::default();
-    if value.kind() != Kind::Object {
-        return Ok(timings);
-    }
-    let mut scratch = [0; KEY_BYTES];
-    let mut scanner = Scanner::new(value.bytes());
-    scanner.begin_object()?;
-    while let Some(key) = scanner.next_key()? {
-        let name = key.lookup(&mut scratch);
-        let value = scanner.value()?;
+    value.each_member(|name, value| {
         match name {
             b"prompt_ms" => timings.prompt_ns = milliseconds(value),
             b"predicted_ms" => timings.predicted_ns = milliseconds(value),
             _ => {}
         }
-    }
+        Ok::<(), JsonError>(())
+    })?;
     Ok(timings)
 }
 
 /// The `content` list of a `logprobs` object.
 fn token_logprobs(value: RawJson<'_>) -> Result<Option<RawJson<'_>>, JsonError> {
     let mut found = None;
-    if value.kind() != Kind::Object {
-        return Ok(found);
-    }
-    let mut scratch = [0; KEY_BYTES];
-    let mut scanner = Scanner::new(value.bytes());
-    scanner.begin_object()?;
-    while let Some(key) = scanner.next_key()? {
-        let is_content = key.lookup(&mut scratch) == b"content";
-        let value = scanner.value()?;
-        if is_content {
+    value.each_member(|name, value| {
+        if name == b"content" {
             found = Some(value).filter(|list| list.kind() == Kind::Array && !list.is_empty_container());
         }
-    }
+        Ok::<(), JsonError>(())
+    })?;
     Ok(found)
 }
 

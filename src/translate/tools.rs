@@ -6,7 +6,7 @@
 //! text or as an object.
 
 use super::Fault;
-use crate::wire::{JsonError, JsonWriter, KEY_BYTES, Kind, RawJson, RawStr, Scanner};
+use crate::wire::{JsonError, JsonWriter, Kind, RawJson, RawStr, Scanner};
 use bytes::BytesMut;
 
 /// Calls in one answer, bytes in one call and in all: far beyond what a model sends, and an end for one
@@ -217,56 +217,42 @@ fn write_call(id: &str, index: usize, name: &str, arguments: &[u8], out: &mut By
 
 fn read_fragments(calls: RawJson<'_>) -> Result<Vec<Fragment<'_>>, JsonError> {
     let mut fragments = Vec::new();
-    let mut scanner = Scanner::new(calls.bytes());
-    scanner.begin_array()?;
-    while scanner.next_element()? {
-        let value = scanner.value()?;
-        if value.kind() == Kind::Object {
-            fragments.push(Fragment::read(value)?);
+    calls.each_element(|call| {
+        if call.kind() == Kind::Object {
+            fragments.push(Fragment::read(call)?);
         }
-    }
+        Ok::<(), JsonError>(())
+    })?;
     Ok(fragments)
 }
 
 impl<'a> Fragment<'a> {
-    fn read(value: RawJson<'a>) -> Result<Self, JsonError> {
+    fn read(call: RawJson<'a>) -> Result<Self, JsonError> {
         let mut fragment = Fragment::default();
-        let mut scratch = [0; KEY_BYTES];
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_object()?;
-        while let Some(key) = scanner.next_key()? {
-            let name = key.lookup(&mut scratch);
-            let value = scanner.value()?;
+        call.each_member(|name, value| {
             match name {
                 b"index" => {
                     fragment.index =
-                        std::str::from_utf8(value.bytes()).ok().and_then(|text| text.parse().ok())
+                        std::str::from_utf8(value.bytes()).ok().and_then(|text| text.parse().ok());
                 }
                 b"id" => fragment.id = value.as_str().unwrap_or_default(),
                 b"function" => fragment.read_function(value)?,
                 _ => {}
             }
-        }
+            Ok::<(), JsonError>(())
+        })?;
         Ok(fragment)
     }
 
-    fn read_function(&mut self, value: RawJson<'a>) -> Result<(), JsonError> {
-        if value.kind() != Kind::Object {
-            return Ok(());
-        }
-        let mut scratch = [0; KEY_BYTES];
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_object()?;
-        while let Some(key) = scanner.next_key()? {
-            let name = key.lookup(&mut scratch);
-            let value = scanner.value()?;
+    fn read_function(&mut self, function: RawJson<'a>) -> Result<(), JsonError> {
+        function.each_member(|name, value| {
             match name {
                 b"name" => self.name = value.as_str().unwrap_or_default(),
                 b"arguments" if value.kind() != Kind::Null => self.arguments = Some(value),
                 _ => {}
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

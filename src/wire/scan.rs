@@ -9,7 +9,7 @@
 //! The caller drives: after [`Scanner::next_key`] or [`Scanner::next_element`] said there is a value, exactly one value
 //! must be taken.
 
-use super::text::RawStr;
+use super::text::{KEY_BYTES, RawStr};
 use std::fmt;
 
 /// How many containers may stand inside each other: what serde_json allows, more than any schema in the field needs,
@@ -114,6 +114,46 @@ impl<'a> RawJson<'a> {
     #[must_use]
     pub fn as_str(self) -> Option<RawStr<'a>> {
         if self.kind() == Kind::String { Scanner::new(self.bytes).string().ok() } else { None }
+    }
+
+    /// Calls `take` with each member of an object, by name and value; a value of another kind has none.
+    ///
+    /// # Errors
+    /// What `take` returns. A checked value has no fault of its own.
+    pub fn each_member<E: From<JsonError>>(
+        self,
+        mut take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.kind() != Kind::Object {
+            return Ok(());
+        }
+        let mut scanner = Scanner::new(self.bytes);
+        let mut scratch = [0; KEY_BYTES];
+        scanner.begin_object()?;
+        while let Some(key) = scanner.next_key()? {
+            let value = scanner.value()?;
+            take(key.lookup(&mut scratch), value)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `take` with each element of an array; a value of another kind has none.
+    ///
+    /// # Errors
+    /// As [`each_member`](Self::each_member).
+    pub fn each_element<E: From<JsonError>>(
+        self,
+        mut take: impl FnMut(RawJson<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.kind() != Kind::Array {
+            return Ok(());
+        }
+        let mut scanner = Scanner::new(self.bytes);
+        scanner.begin_array()?;
+        while scanner.next_element()? {
+            take(scanner.value()?)?;
+        }
+        Ok(())
     }
 
     /// Whether the value is a container with nothing in it.
