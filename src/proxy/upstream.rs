@@ -128,9 +128,6 @@ impl Upstream {
         body: Bytes,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
-        // What has already arrived gets its turn first: an idle connection that its server closed leaves the pool now,
-        // and not under this request, which then could not be sent again.
-        tokio::task::yield_now().await;
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries = self.max_retries;
         loop {
