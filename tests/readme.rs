@@ -1,9 +1,11 @@
-//! README.md says of the settings what the program says: its table is printed from the one table in the code.
+//! What is written beside the program says what the program says: README.md's table of settings is the one in the code,
+//! docker-compose.yml hands on every variable of it, and the workflow runs every word of `tests/run`.
 //!
 //! `BLESS=1 cargo test --test readme` writes the table between the two markers anew.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used, reason = "the code around the tests is test code too")]
 
-use ollama_openai_proxy::config::settings_markdown;
+use ollama_openai_proxy::config::{SETTINGS, settings_markdown};
 use std::fs;
 use std::path::Path;
 
@@ -34,4 +36,35 @@ fn between(readme: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = readme.split_once(BEGIN)?;
     let (found, after) = rest.split_once(END)?;
     (!after.contains(BEGIN) && !after.contains(END)).then_some((before, found, after))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn compose_hands_on_every_variable() {
+    // In the container the address is fixed; which one is published is PROXY_BIND's and PROXY_PORT's. The name is the
+    // container's own.
+    let fixed = ["OLLAMA_HOST", "HOST", "PROXY_PORT", "PORT", "HOSTNAME"];
+    let compose = read("docker-compose.yml");
+    let handed_on: Vec<&str> = compose.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+    let variables = SETTINGS.iter().flat_map(|setting| setting.envs).filter(|name| !fixed.contains(name));
+    let missing: Vec<_> = variables.filter(|name| !handed_on.contains(name)).collect();
+    assert!(missing.is_empty(), "docker-compose.yml does not hand on {missing:?}");
+}
+
+#[test]
+fn the_workflow_runs_every_word() {
+    let script = read("tests/run");
+    let words: Vec<&str> = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("word_")?.split_once("()"))
+        .map(|(word, _)| word)
+        .collect();
+    assert!(words.contains(&"lint") && words.contains(&"doc"), "the words of tests/run: {words:?}");
+    let workflow = read(".github/workflows/ci.yml");
+    let matrix = workflow.lines().find_map(|line| line.trim().strip_prefix("word: [")?.strip_suffix(']'));
+    let run: Vec<&str> = matrix.expect("ci.yml has a matrix of words").split(", ").collect();
+    assert_eq!(run, words);
 }
