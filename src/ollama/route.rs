@@ -1,12 +1,14 @@
 //! [`Route`]: which endpoint a method and a path ask for, as Ollama's router decides it.
 
-/// An endpoint that is served.
+/// An endpoint that has an answer of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `GET|HEAD /`
     Root,
     /// `GET|HEAD /api/version`
     Version,
+    /// `GET /api/status`: whether Ollama's cloud may be used.
+    Status,
     /// `GET|HEAD /api/tags`
     Tags,
     /// `GET /api/ps`
@@ -17,6 +19,42 @@ pub enum Route {
     Chat,
     /// `POST /api/generate`
     Generate,
+    /// `POST /api/embed`
+    Embed,
+    /// `POST /api/embeddings`, the older one of a single text
+    Embeddings,
+    /// `POST /api/pull`
+    Pull,
+    /// `POST /api/push`
+    Push,
+    /// `POST /api/create`
+    Create,
+    /// `POST /api/copy`
+    Copy,
+    /// `DELETE /api/delete`
+    Delete,
+    /// `HEAD|POST /api/blobs/:digest`
+    Blob,
+    /// `POST /api/me`
+    Me,
+    /// `POST /api/signout`, and its older form `DELETE /api/user/keys/:key`
+    Signout,
+    /// `POST /api/experimental/web_search`
+    WebSearch,
+    /// `POST /api/experimental/web_fetch`
+    WebFetch,
+    /// `GET /api/experimental/model-recommendations`
+    Recommendations,
+    /// `/v1/...`: OpenAI's own API, by any method
+    OpenAi,
+    /// `GET|HEAD /health`
+    Health,
+    /// `GET|HEAD /live`
+    Live,
+    /// `GET|HEAD /ready`
+    Ready,
+    /// `GET /metrics`
+    Metrics,
 }
 
 /// What the router says.
@@ -34,31 +72,63 @@ pub enum Routed {
 
 const GET: &[&str] = &["GET"];
 const GET_OR_HEAD: &[&str] = &["GET", "HEAD"];
+const HEAD_OR_POST: &[&str] = &["HEAD", "POST"];
 const POST: &[&str] = &["POST"];
+const DELETE: &[&str] = &["DELETE"];
+/// The methods are the business of whoever stands behind.
+const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 impl Route {
-    /// Every endpoint with its path and methods.
-    const ALL: [(Route, &'static str, &'static [&'static str]); 7] = [
+    /// Every endpoint with its path and methods. A path that ends in `/` (but the root) stands for all below it.
+    const ALL: [(Route, &'static str, &'static [&'static str]); 27] = [
         (Route::Root, "/", GET_OR_HEAD),
         (Route::Version, "/api/version", GET_OR_HEAD),
+        (Route::Status, "/api/status", GET),
         (Route::Tags, "/api/tags", GET_OR_HEAD),
         (Route::Ps, "/api/ps", GET),
         (Route::Show, "/api/show", POST),
         (Route::Chat, "/api/chat", POST),
         (Route::Generate, "/api/generate", POST),
+        (Route::Embed, "/api/embed", POST),
+        (Route::Embeddings, "/api/embeddings", POST),
+        (Route::Pull, "/api/pull", POST),
+        (Route::Push, "/api/push", POST),
+        (Route::Create, "/api/create", POST),
+        (Route::Copy, "/api/copy", POST),
+        (Route::Delete, "/api/delete", DELETE),
+        (Route::Blob, "/api/blobs/", HEAD_OR_POST),
+        (Route::Me, "/api/me", POST),
+        (Route::Signout, "/api/signout", POST),
+        (Route::Signout, "/api/user/keys/", DELETE),
+        (Route::WebSearch, "/api/experimental/web_search", POST),
+        (Route::WebFetch, "/api/experimental/web_fetch", POST),
+        (Route::Recommendations, "/api/experimental/model-recommendations", GET),
+        (Route::OpenAi, "/v1/", ANY),
+        (Route::Health, "/health", GET_OR_HEAD),
+        (Route::Live, "/live", GET_OR_HEAD),
+        (Route::Ready, "/ready", GET_OR_HEAD),
+        (Route::Metrics, "/metrics", GET),
     ];
 
     /// The endpoint of a method and a path (without query). Paths are compared as they stand: no decoding, no case
     /// folding, no joining of slashes.
     #[must_use]
     pub fn find(method: &str, path: &str) -> Routed {
-        if let Some((route, _, methods)) = Self::ALL.iter().find(|(_, known, _)| *known == path) {
-            return if methods.contains(&method) { Routed::To(*route) } else { Routed::MethodNotAllowed };
+        if let Some((route, methods)) = Self::at(path) {
+            return if methods.contains(&method) { Routed::To(route) } else { Routed::MethodNotAllowed };
         }
         match path.strip_suffix('/').filter(|short| *short != "/") {
-            Some(short) if Self::ALL.iter().any(|(_, known, _)| *known == short) => Routed::Redirect,
+            Some(short) if Self::at(short).is_some() => Routed::Redirect,
             _ => Routed::NotFound,
         }
+    }
+
+    fn at(path: &str) -> Option<(Route, &'static [&'static str])> {
+        let is_it = |known: &str| match known.strip_suffix('/') {
+            Some(_) if known.len() > 1 => path.len() > known.len() && path.starts_with(known),
+            _ => path == known,
+        };
+        Self::ALL.iter().find(|(_, known, _)| is_it(known)).map(|(route, _, methods)| (*route, *methods))
     }
 }
 
@@ -82,6 +152,14 @@ mod tests {
             ("POST", "/API/chat", Routed::NotFound),
             ("GET", "//", Routed::NotFound),
             ("GET", "/nothing", Routed::NotFound),
+            ("HEAD", "/api/blobs/sha256:ab", Routed::To(Route::Blob)),
+            ("GET", "/api/blobs/sha256:ab", Routed::MethodNotAllowed),
+            ("HEAD", "/api/blobs/", Routed::NotFound),
+            ("DELETE", "/api/user/keys/a%2Fb", Routed::To(Route::Signout)),
+            ("POST", "/v1/chat/completions", Routed::To(Route::OpenAi)),
+            ("GET", "/v1/models/openai/gpt-4o", Routed::To(Route::OpenAi)),
+            ("GET", "/v1", Routed::NotFound),
+            ("GET", "/v1/", Routed::NotFound),
         ];
         for (method, path, expected) in table {
             assert_eq!(Route::find(method, path), expected, "{method} {path}");

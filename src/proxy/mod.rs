@@ -5,6 +5,7 @@ mod app;
 mod body;
 mod catalog;
 mod demo;
+mod discovery;
 mod error;
 mod guard;
 mod handler;
@@ -13,6 +14,7 @@ mod reply;
 mod resolve;
 mod run;
 mod server;
+mod text;
 mod tls;
 mod upstream;
 

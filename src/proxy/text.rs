@@ -1,0 +1,197 @@
+//! `/api/chat` and `/api/generate`: parse, name of the model, translate, send, first line, answer.
+
+use super::account::Account;
+use super::app::App;
+use super::body::TranslatedBody;
+use super::error::ProxyError;
+use super::handler::{ended, read_body, refuse, written};
+use super::reply::{self, Reply};
+use super::upstream::Answered;
+use crate::ollama::{
+    self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Timestamp,
+};
+use crate::openai::Dialect;
+use crate::translate::{self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, StreamTranslator, Wanted};
+use bytes::{Bytes, BytesMut};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Request, StatusCode};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::time::Instant;
+
+/// Answers a request for text.
+pub(super) async fn answer(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    route: Route,
+    mut account: Account,
+) -> Reply {
+    let key = request.headers().get(AUTHORIZATION).cloned();
+    let body = match read_body(request, app.max_body_bytes).await {
+        Ok(body) => body,
+        Err(error) => return refuse(&app, &error, account, false),
+    };
+    let question = match Question::parse(route, &body) {
+        Ok(question) => question,
+        Err(error) => return refuse(&app, &error.into(), account, false),
+    };
+    let common = question.common();
+    account.set_model(&common.model);
+    if question.is_empty() {
+        let unload = common.keep_alive == Some(KeepAlive::Unload);
+        let reason = if unload { DoneReason::Unload } else { DoneReason::Load };
+        let loaded = written(|out| {
+            ollama::write_loaded(question.endpoint(), &common.model, wall_clock(), reason, out)
+        });
+        return ended(loaded, account);
+    }
+    match ask(&app, &question, key.as_ref()).await {
+        Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
+        Err(error) => refuse(&app, &error, account, common.stream),
+    }
+}
+
+/// What a text endpoint was asked.
+enum Question<'a> {
+    Chat(ChatRequest<'a>),
+    Generate(GenerateRequest<'a>),
+}
+
+impl<'a> Question<'a> {
+    fn parse(route: Route, body: &'a [u8]) -> Result<Self, ollama::RequestError> {
+        Ok(match route {
+            Route::Generate => Question::Generate(GenerateRequest::parse(body)?),
+            _ => Question::Chat(ChatRequest::parse(body)?),
+        })
+    }
+
+    fn common(&self) -> &Common<'a> {
+        match self {
+            Question::Chat(request) => &request.common,
+            Question::Generate(request) => &request.common,
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match self {
+            Question::Chat(_) => Endpoint::Chat,
+            Question::Generate(_) => Endpoint::Generate,
+        }
+    }
+
+    /// Nothing to answer: the client only wants the model loaded, or unloaded.
+    fn is_empty(&self) -> bool {
+        match self {
+            Question::Chat(request) => request.messages.is_empty(),
+            Question::Generate(request) => request.prompt.is_empty(),
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self {
+            Question::Generate(request) if translate::is_completion(request) => COMPLETIONS,
+            _ => CHAT_COMPLETIONS,
+        }
+    }
+
+    fn translated(&self, model: &str, dialect: Dialect) -> Result<Bytes, ollama::RequestError> {
+        let mut out = BytesMut::new();
+        match self {
+            Question::Chat(request) => translate::write_chat(request, model, dialect, &mut out)?,
+            Question::Generate(request) => translate::write_generate(request, model, dialect, &mut out)?,
+        }
+        Ok(out.freeze())
+    }
+}
+
+/// Sends the question; says with the answer when the backend had it. A parameter that the backend refuses is left out,
+/// once each, and for this model from then on, once it has answered without it.
+async fn ask(
+    app: &App,
+    question: &Question<'_>,
+    key: Option<&HeaderValue>,
+) -> Result<(Answered, Instant), ProxyError> {
+    let asked = &question.common().model;
+    let model = app.models.backend_name(asked, &app.upstream, key).await;
+    let mut dialect = app.dialect(&model);
+    let mut body = question.translated(&model, dialect)?;
+    let mut lasting = dialect.refused;
+    loop {
+        let sent_at = Instant::now();
+        let answer = app.upstream.post(question.path(), body.clone(), key).await?;
+        if answer.status.is_success() {
+            app.learn(&model, lasting);
+            return Ok((answer, sent_at));
+        }
+        let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
+        let Some(refused) = refusal.refused_parameter(dialect.refused) else { return Err(refusal) };
+        if !refusal.is_about_a_value() {
+            lasting = lasting.and_what_is_new(dialect.refused, refused);
+        }
+        dialect.refused = refused;
+        let without = question.translated(&model, dialect)?;
+        // It was not in the request: leaving it out changes nothing.
+        if without == body {
+            return Err(refusal);
+        }
+        tracing::info!(
+            model,
+            reason = app.told(&refusal, key),
+            "the backend refuses a parameter; asking without it"
+        );
+        body = without;
+    }
+}
+
+/// Turns the backend's answer into the client's. The 200 goes out with the first line.
+async fn deliver(
+    app: Arc<App>,
+    question: &Question<'_>,
+    answer: Answered,
+    sent_at: Instant,
+    account: Account,
+) -> Reply {
+    let common = question.common();
+    let wanted = Wanted {
+        endpoint: question.endpoint(),
+        model: &common.model,
+        stream: common.stream,
+        think: common.think,
+        logprobs: common.logprobs.then_some(common.top_logprobs),
+        started_at: wall_clock().before(account.began().elapsed()),
+        load: sent_at - account.began(),
+    };
+    let translator = StreamTranslator::new(&wanted, body_kind(&answer.headers));
+    let mut body = TranslatedBody::new(answer, translator, Arc::clone(&app), account);
+    if !common.stream {
+        return match body.whole().await {
+            Ok((object, account)) => ended(reply::json(object), account),
+            Err((error, account)) => refuse(&app, &error, account, false),
+        };
+    }
+    match body.first_line().await {
+        Ok(()) => {
+            body.answered_with(StatusCode::OK);
+            reply::lines(body)
+        }
+        Err(error) => refuse(&app, &error, body.into_account(), true),
+    }
+}
+
+fn body_kind(headers: &HeaderMap) -> BodyKind {
+    let content_type =
+        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_ascii_lowercase();
+    let is = |kind: &[u8]| content_type.windows(kind.len()).any(|part| part == kind);
+    if is(b"text/event-stream") || is(b"ndjson") || is(b"jsonl") {
+        BodyKind::Events
+    } else {
+        BodyKind::Unsaid
+    }
+}
+
+/// Now, as the lines show it.
+fn wall_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_seconds(0).after(since_epoch)
+}
