@@ -270,7 +270,7 @@ mod tests {
         let end = text(|out| head.write_end(AT, &Answer::default(), DoneReason::Stop, Some(&timing), out));
         assert_eq!(
             end,
-            "{\"model\":\"m\\\"\",\"created_at\":\"2026-08-21T10:00:00.123456789Z\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"total_duration\":50,\"load_duration\":1,\"prompt_eval_count\":26,\"eval_count\":298,\"eval_duration\":1}"
+            "{\"model\":\"m\\\"\",\"created_at\":\"2026-08-21T10:00:00.123456789Z\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"total_duration\":50,\"load_duration\":1,\"prompt_eval_count\":26,\"prompt_eval_duration\":1,\"eval_count\":298,\"eval_duration\":1}"
         );
     }
 

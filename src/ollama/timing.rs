@@ -24,16 +24,17 @@ impl Timing {
     /// Appends the members, in Ollama's order.
     pub fn write(&self, json: &mut JsonWriter<'_>) {
         let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // Clients divide eval_count by eval_duration: it is never zero beside a count.
-        let eval =
-            if self.eval_count.is_some_and(|count| count > 0) { ns(self.eval).max(1) } else { ns(self.eval) };
+        // Beside a count a time is never zero, which would leave it out: clients divide the one by the other, and
+        // ollama-rs drops all six figures when one is missing. Nobody sees the first token of a whole answer.
+        let beside =
+            |count: Option<u64>, time: Duration| ns(time).max(u64::from(count.is_some_and(|n| n > 0)));
         let members = [
             ("total_duration", ns(self.total)),
             ("load_duration", ns(self.load)),
             ("prompt_eval_count", self.prompt_eval_count.unwrap_or(0)),
-            ("prompt_eval_duration", ns(self.prompt_eval)),
+            ("prompt_eval_duration", beside(self.prompt_eval_count, self.prompt_eval)),
             ("eval_count", self.eval_count.unwrap_or(0)),
-            ("eval_duration", eval),
+            ("eval_duration", beside(self.eval_count, self.eval)),
         ];
         for (name, value) in members.into_iter().filter(|(_, value)| *value > 0) {
             json.key(name);

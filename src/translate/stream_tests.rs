@@ -252,7 +252,7 @@ fn one_object_when_no_lines_were_asked_for() {
             r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}},{"index":1,"id":"b","function":{"name":"g"}}]}"#,
         )
         + "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n";
-    let expected = r#"{"model":"m","created_at":"1970-01-01T00:00:00.000000002Z","message":{"role":"assistant","content":"Hi\n","thinking":"hm","tool_calls":[{"id":"a","function":{"index":0,"name":"f","arguments":{}}},{"id":"b","function":{"index":1,"name":"g","arguments":{}}}]},"done":true,"done_reason":"stop","total_duration":2,"load_duration":1,"prompt_eval_count":1,"eval_count":2,"eval_duration":1}"#;
+    let expected = r#"{"model":"m","created_at":"1970-01-01T00:00:00.000000002Z","message":{"role":"assistant","content":"Hi\n","thinking":"hm","tool_calls":[{"id":"a","function":{"index":0,"name":"f","arguments":{}}},{"id":"b","function":{"index":1,"name":"g","arguments":{}}}]},"done":true,"done_reason":"stop","total_duration":2,"load_duration":1,"prompt_eval_count":1,"prompt_eval_duration":1,"eval_count":2,"eval_duration":1}"#;
     for text in [document, &events] {
         let (object, fault) = translate_as(&wanted(false), BodyKind::Unsaid, &[text.as_bytes()]);
         assert_eq!((object.as_str(), fault), (expected, None));

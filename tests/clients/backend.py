@@ -13,6 +13,7 @@ usage: backend.py PORT
 """
 
 import asyncio
+import base64
 import json
 import socket
 import struct
@@ -45,7 +46,9 @@ FAILURES = {
     "err503": (503, "the model is loading", None),
     "missing": (404, "the model `missing` does not exist", "model_not_found"),
 }
-SCRIPTED = ["echo", "late", "slow", "silent", "dies", "closes", "truncates", "errstream", "errlate", "htmlerror"]
+CITIES = ["Paris", "Łódź"]
+PERSON = '{"name": "Ada", "age": 36}'
+SCRIPTED = ["echo", "tools", "json", "embed", "late", "slow", "silent", "dies", "closes", "truncates", "errstream", "errlate", "htmlerror"]
 MODELS = [*TEXTS, *FAILURES, *SCRIPTED]
 # At most this long does a slow answer go on when nobody hangs up: a bound for the tests' sake, not a pace.
 SLOW_TOKENS, SLOW_PAUSE_S = 1200, 0.05
@@ -212,6 +215,51 @@ async def fail_midway(answer: Answer, model: str) -> None:
     answer.reset() if model == "dies" else answer.close()
 
 
+async def call_tools(answer: Answer) -> None:
+    """Asks for the weather of two cities at once, in interleaved fragments; with the results, says them."""
+    messages = answer.body.get("messages") or []
+    results = [message for message in messages if message["role"] == "tool"]
+    if results:
+        asked = {call["id"]: json.loads(call["function"]["arguments"])["city"]
+                 for message in messages for call in message.get("tool_calls") or []}
+        told = [f"{asked[result['tool_call_id']]}: {result['content']}" for result in results]
+        await speak(answer, "tools", ["; ".join(told)])
+        return
+    calls = [{"index": at, "id": f"call_{at}", "type": "function",
+              "function": {"name": "weather", "arguments": json.dumps({"city": city})}}
+             for at, city in enumerate(CITIES)]
+    if not answer.body.get("stream"):
+        value = answer.completion("", "tool_calls")
+        value["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": calls}
+        await answer.json(200, {**value, "usage": USAGE})
+        return
+    deltas = [{**call, "function": {**call["function"], "arguments": ""}} for call in calls]
+    pieces = [call["function"]["arguments"] for call in calls]
+    deltas += [{"index": index, "function": {"arguments": pieces[index][at:at + 3]}}
+               for at in range(0, max(map(len, pieces)), 3) for index in range(len(pieces))]
+    await answer.begin_stream()
+    for delta in deltas:
+        chunk = answer.chunk()
+        chunk["choices"][0]["delta"] = {"tool_calls": [delta]}
+        await answer.write(event(chunk))
+    await answer.write(event({**answer.chunk(finish="tool_calls"), "usage": USAGE}) + b"data: [DONE]\n\n")
+    await answer.end_stream()
+
+
+async def embed(answer: Answer) -> None:
+    """A vector of length 3(n + 1) for the nth text, the last text's first."""
+    texts = answer.body["input"]
+    texts = [texts] if isinstance(texts, str) else texts
+    data = [{"object": "embedding", "index": at, "embedding": [1.0 * (at + 1), 2.0 * (at + 1), -2.0 * (at + 1)]}
+            for at in range(len(texts))]
+    usage = {"prompt_tokens": sum(map(len, texts)), "total_tokens": sum(map(len, texts))}
+    value = {"object": "list", "model": "embed", "data": data[::-1], "usage": usage}
+    if answer.body.get("encoding_format") == "base64":
+        for one in data:
+            one["embedding"] = base64.b64encode(struct.pack("<3f", *one["embedding"])).decode()
+    await answer.json(200, value)
+
+
 async def be_slow(answer: Answer, model: str) -> None:
     """Answers so slowly, or not at all, that the caller must hang up to get out of it."""
     if model == "silent" or not answer.body.get("stream"):
@@ -239,12 +287,23 @@ async def respond(answer: Answer) -> None:
                   for at, name in enumerate(MODELS)]
         await answer.json(200, {"object": "list", "data": listed})
         return
-    if method != "POST" or path not in ("/v1/chat/completions", "/v1/completions"):
+    if (method, path, answer.body.get("model")) == ("POST", "/v1/embeddings", "embed"):
+        await embed(answer)
+        return
+    if method == "GET" and path.startswith("/v1/models/"):
+        await answer.json(200, {"id": path.removeprefix("/v1/models/"), "object": "model", "owned_by": "scripts"})
+        return
+    if method != "POST" or path not in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
         await answer.json(404, {"error": {"message": f"no route {method} {path}", "type": "invalid_request_error"}})
         return
     model = answer.body.get("model")
     if model == "echo":
         await speak(answer, model, [json.dumps(answer.request, ensure_ascii=False)])
+    elif model == "tools":
+        await call_tools(answer)
+    elif model == "json":
+        # Only who asked for a form gets it.
+        await speak(answer, model, ["{", *PERSON[1:]] if "response_format" in answer.body else ["no form was asked for"])
     elif model == "late":
         await answer.pause(LATE_S)
         await speak(answer, model, ANSWER)

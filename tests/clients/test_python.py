@@ -14,10 +14,10 @@ import os
 import re
 import sys
 import time
-import traceback
 from datetime import datetime
 
 import httpx
+from cases import case, each, run
 from ollama import AsyncClient, Client, ResponseError
 
 PROXY, KEYED, DOWN, BACKEND = (os.environ[name] for name in ("PROXY", "PROXY_KEYED", "PROXY_DOWN", "BACKEND"))
@@ -32,22 +32,6 @@ client = Client(PROXY, timeout=TIMEOUT_S)
 http = httpx.Client(timeout=TIMEOUT_S)
 TEXTS = {model: "".join(pieces) for model, pieces in http.get(f"{BACKEND}/_texts").json().items()}
 PIECES = {model: len(pieces) for model, pieces in http.get(f"{BACKEND}/_texts").json().items()}
-
-CASES = []
-
-
-def case(function):
-    CASES.append((function.__name__, function, ()))
-    return function
-
-
-def each(values):
-    """The same case for every value, each counted by itself."""
-    def register(function):
-        CASES.extend((f"{function.__name__}[{value}]", function, (value,)) for value in values)
-        return function
-    return register
-
 
 # --- ways to ask -------------------------------------------------------------------------------------------------
 
@@ -654,24 +638,5 @@ def others_are_served_after_all_that():
     assert Client(KEYED, timeout=TIMEOUT_S).chat("plain", ASK).message.content == TEXTS["plain"]
 
 
-def main() -> int:
-    passed = failed = 0
-    for name, function, arguments in CASES:
-        name = re.sub(r"<function (\w+) at \w+>", r"\1", name)
-        try:
-            result = function(*arguments)
-            if inspect.iscoroutine(result):
-                asyncio.run(asyncio.wait_for(result, 2 * TIMEOUT_S))
-        except Exception:  # a failing case must not hide the ones after it
-            failed += 1
-            print(f"FAIL {name}")
-            traceback.print_exc(file=sys.stdout)
-        else:
-            passed += 1
-            print(f"ok   {name}")
-    print(f"python client: {passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("python client", 2 * TIMEOUT_S))
