@@ -6,6 +6,7 @@
 
 mod error;
 mod keep_alive;
+mod manage;
 mod model;
 mod options;
 mod request;
@@ -16,6 +17,10 @@ mod timing;
 
 pub use error::RequestError;
 pub use keep_alive::KeepAlive;
+pub use manage::{
+    NO_SUCH_MANIFEST, PullRequest, check_body, check_copy, check_create, check_delete, check_push,
+    write_progress, write_recommendations, write_status,
+};
 pub use model::{
     Listed, MAX_NAME_BYTES, canonical_name, same_model, without_latest, write_ps, write_show, write_tags,
 };

@@ -291,7 +291,7 @@ fn join(field: &str, name: &str) -> String {
 }
 
 /// Calls `take` with each member of the body's object, its name in lower case.
-fn members<'a>(
+pub(super) fn members<'a>(
     body: &'a [u8],
     take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), RequestError>,
 ) -> Result<(), RequestError> {
@@ -346,7 +346,7 @@ fn array<'a>(field: &str, value: RawJson<'a>) -> Result<Option<RawJson<'a>>, Req
     }
 }
 
-fn string<'a>(field: &str, value: RawJson<'a>) -> Result<RawStr<'a>, RequestError> {
+pub(super) fn string<'a>(field: &str, value: RawJson<'a>) -> Result<RawStr<'a>, RequestError> {
     match (value.as_str(), value.kind()) {
         (Some(text), _) => Ok(text),
         (None, Kind::Null) => Ok(RawStr::default()),
@@ -354,7 +354,7 @@ fn string<'a>(field: &str, value: RawJson<'a>) -> Result<RawStr<'a>, RequestErro
     }
 }
 
-fn boolean(field: &str, value: RawJson<'_>) -> Result<Option<bool>, RequestError> {
+pub(super) fn boolean(field: &str, value: RawJson<'_>) -> Result<Option<bool>, RequestError> {
     match value.kind() {
         Kind::Bool => Ok(Some(value.bytes() == b"true")),
         Kind::Null => Ok(None),
@@ -380,7 +380,7 @@ fn lowercase(text: RawStr<'_>) -> Cow<'_, str> {
 }
 
 /// A name that can be a model's: any text without control characters, up to the length Ollama's own names can have.
-fn model_name(name: RawStr<'_>) -> Result<Cow<'_, str>, RequestError> {
+pub(super) fn model_name(name: RawStr<'_>) -> Result<Cow<'_, str>, RequestError> {
     let name = name.decode();
     if name.len() > super::MAX_NAME_BYTES || name.chars().any(char::is_control) {
         return Err(RequestError::new("invalid model name"));

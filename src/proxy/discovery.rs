@@ -6,10 +6,10 @@ use super::catalog;
 use super::error::ProxyError;
 use super::handler::{read_body, written};
 use super::reply::Reply;
-use crate::ollama::{self, ShowRequest};
+use crate::ollama::{self, Listed, ShowRequest};
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 
 /// `/api/tags`
 pub(super) async fn tags(app: &App, request: &Request<Incoming>) -> Result<Reply, ProxyError> {
@@ -27,19 +27,23 @@ pub(super) async fn show(
     let body = read_body(request, app.max_body_bytes).await?;
     let asked = ShowRequest::parse(&body)?.model;
     account.set_model(&asked);
-    let entry = match app.models.list(&app.upstream, key.as_ref()).await {
-        Ok(list) => match list.find(&asked) {
-            Some(entry) => entry.clone(),
-            None if app.models.settings().default_model.is_some() => {
-                app.models.settings().unlisted_entry(&asked, catalog::digest)
-            }
-            None => return Err(ProxyError::UnknownModel(ollama::canonical_name(&asked))),
+    let entry = find(app, &asked, key.as_ref()).await?;
+    Ok(written(|out| ollama::write_show(&entry, &asked, out)))
+}
+
+/// What is known of the model of this name.
+pub(super) async fn find(app: &App, name: &str, key: Option<&HeaderValue>) -> Result<Listed, ProxyError> {
+    let settings = app.models.settings();
+    match app.models.list(&app.upstream, key).await {
+        Ok(list) => match list.find(name) {
+            Some(entry) => Ok(entry.clone()),
+            None if settings.default_model.is_some() => Ok(settings.unlisted_entry(name, catalog::digest)),
+            None => Err(ProxyError::UnknownModel(ollama::canonical_name(name))),
         },
         // A backend that answers, but has no list, may still have the model.
         Err(ProxyError::Status { status, .. }) if matches!(status.as_u16(), 404 | 405 | 501) => {
-            app.models.settings().unlisted_entry(&asked, catalog::digest)
+            Ok(settings.unlisted_entry(name, catalog::digest))
         }
-        Err(error) => return Err(error),
-    };
-    Ok(written(|out| ollama::write_show(&entry, &asked, out)))
+        Err(error) => Err(error),
+    }
 }

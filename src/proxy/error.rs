@@ -1,10 +1,10 @@
 //! [`ProxyError`]: every failure of a request, and the one table of what each becomes for the client.
 //!
 //! Statuses are chosen by what Ollama's clients do with them: 401 sends the `ollama` command into its sign-in flow, so a
-//! backend that refuses the proxy's own key is a 502; 404 means that the model does not exist, so a wrong base URL is a
+//! backend that refuses the proxy's own key is a 502 (only what is about that sign-in answers 401); 404 means that the model does not exist, so a wrong base URL is a
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
-use crate::ollama::RequestError;
+use crate::ollama::{NO_SUCH_MANIFEST, RequestError};
 use crate::openai::{ApiError, Refused};
 use crate::translate::Fault;
 use hyper::StatusCode;
@@ -28,6 +28,8 @@ pub(super) enum ProxyError {
     MethodNotAllowed,
     /// The model is not among the backend's.
     UnknownModel(String),
+    /// The same, of a pull that must succeed at once: a failure of the pull.
+    NoSuchManifest,
     /// The backend cannot be reached; the words say how.
     Unreachable(String),
     /// It answered nothing, or nothing more, for this long.
@@ -59,6 +61,12 @@ pub(super) enum ProxyError {
     Again(StatusCode, String),
     /// The list of models is no list.
     ModelList(&'static str),
+    /// Something that can only be done where the models are; the words name it.
+    NotSupported(&'static str),
+    /// Something that only Ollama's own cloud does.
+    NoCloud(&'static str),
+    /// Nobody can be signed in here.
+    NotSignedIn(&'static str),
 }
 
 impl ProxyError {
@@ -73,6 +81,10 @@ impl ProxyError {
             ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProxyError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             ProxyError::Again(status, _) => *status,
+            ProxyError::NoSuchManifest => StatusCode::INTERNAL_SERVER_ERROR,
+            ProxyError::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
+            ProxyError::NoCloud(_) => StatusCode::FORBIDDEN,
+            ProxyError::NotSignedIn(_) => StatusCode::UNAUTHORIZED,
             ProxyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Unreachable(_)
             | ProxyError::BrokenOff(_)
@@ -161,6 +173,12 @@ impl fmt::Display for ProxyError {
             }
             ProxyError::Fault(fault) => fault.fmt(f),
             ProxyError::Again(_, message) => f.write_str(message),
+            ProxyError::NoSuchManifest => f.write_str(NO_SUCH_MANIFEST),
+            ProxyError::NotSupported(what) => {
+                write!(f, "{what} is not supported by this proxy: the models are the backend's own")
+            }
+            ProxyError::NoCloud(what) => write!(f, "ollama cloud is disabled: {what} is unavailable"),
+            ProxyError::NotSignedIn(words) => f.write_str(words),
             ProxyError::Stopping => f.write_str("the proxy is stopping; the answer is cut off"),
             ProxyError::ModelList(why) => write!(f, "the backend cannot list its models: {why}"),
         }

@@ -7,7 +7,7 @@ use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
-use super::{discovery, text};
+use super::{discovery, manage, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -74,10 +74,15 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account)
         Route::Show => discovery::show(&app, request, &mut account).await,
         Route::Chat | Route::Generate => return text::answer(app, request, route, account).await,
         Route::Embed | Route::Embeddings => Err(ProxyError::NotFound),
-        Route::Status | Route::Me | Route::Signout => Err(ProxyError::NotFound),
-        Route::WebSearch | Route::WebFetch | Route::Recommendations => Err(ProxyError::NotFound),
-        Route::Pull => Err(ProxyError::NotFound),
-        Route::Push | Route::Create | Route::Copy | Route::Delete | Route::Blob => Err(ProxyError::NotFound),
+        Route::Status => Ok(written(ollama::write_status)),
+        Route::Me => Err(ProxyError::NotSignedIn("unauthorized")),
+        Route::Signout => Err(ProxyError::NotSignedIn("you are not currently signed in")),
+        Route::Recommendations => Ok(written(ollama::write_recommendations)),
+        Route::Pull => manage::pull(&app, request, &mut account).await,
+        Route::Push | Route::Create | Route::Copy | Route::Delete | Route::Blob => {
+            manage::refuse(&app, request, route).await
+        }
+        Route::WebSearch | Route::WebFetch => manage::refuse(&app, request, route).await,
         Route::OpenAi => Err(ProxyError::NotFound),
         Route::Health | Route::Live | Route::Ready | Route::Metrics => Err(ProxyError::NotFound),
     };

@@ -10,6 +10,7 @@ mod error;
 mod guard;
 mod handler;
 mod health;
+mod manage;
 mod reply;
 mod resolve;
 mod run;

@@ -93,6 +93,11 @@ pub(super) fn lines(body: TranslatedBody) -> Reply {
     reply
 }
 
+/// 200 with lines that are all there.
+pub(super) fn ready_lines(body: BytesMut) -> Reply {
+    full(StatusCode::OK, NDJSON, body.freeze())
+}
+
 /// The path without its trailing slash.
 pub(super) fn redirect(is_get: bool, to: &str) -> Reply {
     let mut reply =

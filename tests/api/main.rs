@@ -31,6 +31,7 @@ mod golden;
 mod guard;
 mod learn;
 mod limits;
+mod manage;
 mod models;
 mod patience;
 mod shutdown;
