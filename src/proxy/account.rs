@@ -1,5 +1,7 @@
 //! [`Account`]: what is said of one request when it is over: one line, no texts, no keys.
 
+use super::request_id::RequestId;
+use crate::openai::Usage;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use std::time::Duration;
@@ -14,6 +16,7 @@ const MAX_ERROR_CHARS: usize = 200;
 /// Follows a request to its end, which may be that the client hangs up: then it is dropped.
 #[derive(Debug)]
 pub(super) struct Account {
+    id: RequestId,
     method: Method,
     path: String,
     model: String,
@@ -21,6 +24,7 @@ pub(super) struct Account {
     began: Instant,
     status: Option<u16>,
     first_line: Option<Duration>,
+    usage: Usage,
     error: Option<String>,
     ended: bool,
 }
@@ -28,8 +32,9 @@ pub(super) struct Account {
 impl Account {
     /// Of a request for a path, which may be any text a client sends.
     /// `client_key` is what must not be said.
-    pub(super) fn new(method: &Method, path: &str, client_key: Option<HeaderValue>) -> Self {
+    pub(super) fn new(id: &RequestId, method: &Method, path: &str, client_key: Option<HeaderValue>) -> Self {
         Account {
+            id: id.clone(),
             method: method.clone(),
             path: path.chars().take(MAX_PATH_CHARS).collect(),
             model: String::new(),
@@ -37,6 +42,7 @@ impl Account {
             began: Instant::now(),
             status: None,
             first_line: None,
+            usage: Usage::default(),
             error: None,
             ended: false,
         }
@@ -67,6 +73,11 @@ impl Account {
         }
     }
 
+    /// What the backend counted.
+    pub(super) fn set_usage(&mut self, usage: Usage) {
+        self.usage = usage;
+    }
+
     /// The request failed, for the reason that the client reads.
     pub(super) fn fail(&mut self, message: &str) {
         self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
@@ -83,12 +94,15 @@ impl Account {
     fn say(&self, outcome: &'static str) {
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         tracing::info!(
+            id = self.id.text(),
             method = %self.method,
             path = self.path.as_str(),
             model = (!self.model.is_empty()).then_some(self.model.as_str()),
             status = self.status,
             first_line_ms = self.first_line.map(ms),
             total_ms = ms(self.began.elapsed()),
+            prompt_tokens = self.usage.prompt_tokens,
+            completion_tokens = self.usage.completion_tokens,
             outcome,
             error = self.error.as_deref(),
             "request"

@@ -85,6 +85,7 @@ impl TranslatedBody {
                 return Err((error, self.account));
             }
         }
+        self.account.set_usage(self.translator.usage());
         Ok((self.out, self.account))
     }
 
@@ -105,6 +106,7 @@ impl TranslatedBody {
         {
             self.fail(&error);
         }
+        self.account.set_usage(self.translator.usage());
         if self.out.is_empty() {
             self.account.end();
             return Poll::Ready(None);

@@ -7,6 +7,7 @@ use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
+use super::request_id::RequestId;
 use super::{discovery, manage, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
@@ -24,10 +25,17 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const SLOWEST_BODY_BYTES_PER_SECOND: u64 = 1024;
 
-/// Answers a request. Every failure is an answer too.
+/// Answers a request. Every failure is an answer too, and every answer has the request's id.
 pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
+    let id = RequestId::of(request.headers());
+    let mut reply = id.clone().scope(guarded(app, request, &id)).await;
+    id.put_on_answer(reply.headers_mut());
+    reply
+}
+
+async fn guarded(app: Arc<App>, request: Request<Incoming>, id: &RequestId) -> Reply {
     let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
-    let account = Account::new(request.method(), request.uri().path(), client_key.cloned());
+    let account = Account::new(id, request.method(), request.uri().path(), client_key.cloned());
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }

@@ -12,6 +12,7 @@ mod handler;
 mod health;
 mod manage;
 mod reply;
+mod request_id;
 mod resolve;
 mod run;
 mod server;

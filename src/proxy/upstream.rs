@@ -1,11 +1,12 @@
 //! [`Upstream`]: the one backend, and the only place that knows how it is reached.
 //!
 //! It hands on a head and then bytes. A request is built anew for the backend: nothing of the client's framing or
-//! headers goes along but, where no key is configured, its `Authorization`. Redirects are not followed. A request is
+//! headers goes along but its id and, where no key is configured, its `Authorization`. Redirects are not followed. A request is
 //! tried again only when it cannot have been read: the connection failed, or a pooled one was closed before it was
 //! written.
 
 use super::error::{ProxyError, retry_after};
+use super::request_id::RequestId;
 use super::{resolve::Resolver, tls};
 use crate::config::{BaseUrl, Config};
 use crate::openai::ApiError;
@@ -172,6 +173,7 @@ impl Upstream {
         // A compressed stream could not be translated as it comes.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        RequestId::put_on_question(headers);
         if let Some(key) = self.key.as_ref().or(client_key) {
             headers.insert(AUTHORIZATION, key.clone());
         }

@@ -161,6 +161,12 @@ impl StreamTranslator {
         }
     }
 
+    /// What the backend counted so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     fn take_events(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
         while self.state != State::Done {
             let Some(event) = self.decoder.next_event()? else { break };

@@ -29,6 +29,7 @@ mod errors;
 mod flow;
 mod golden;
 mod guard;
+mod ids;
 mod learn;
 mod limits;
 mod manage;

@@ -43,6 +43,7 @@ fn requests_are_built_anew_with_just_the_headers_that_are_needed() {
             ("authorization", "Bearer sk-test"),
             ("host", &host),
             ("user-agent", agent),
+            ("x-request-id", answer.head.header("x-request-id").unwrap()),
         ];
         let length = request.body.len().to_string();
         if request.method == "POST" {
