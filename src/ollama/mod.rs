@@ -8,6 +8,7 @@ mod error;
 mod keep_alive;
 mod manage;
 mod model;
+mod operations;
 mod options;
 mod request;
 mod response;
@@ -24,6 +25,7 @@ pub use manage::{
 pub use model::{
     Listed, MAX_NAME_BYTES, canonical_name, same_model, without_latest, write_ps, write_show, write_tags,
 };
+pub use operations::{write_health, write_live, write_ready, write_validation};
 pub use options::Options;
 pub use request::{ChatRequest, Common, Format, GenerateRequest, Message, ShowRequest, Think, ToolCall};
 pub use response::{Answer, DoneReason, Endpoint, LineHead, write_error, write_loaded, write_version};

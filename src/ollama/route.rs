@@ -51,8 +51,10 @@ pub enum Route {
     Health,
     /// `GET|HEAD /live`
     Live,
-    /// `GET|HEAD /ready`
+    /// `GET|HEAD /ready`, and `/openai/health`, the predecessor's word for it
     Ready,
+    /// `GET|HEAD /config/validate`
+    Validate,
     /// `GET /metrics`
     Metrics,
 }
@@ -80,7 +82,7 @@ const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 impl Route {
     /// Every endpoint with its path and methods. A path that ends in `/` (but the root) stands for all below it.
-    const ALL: [(Route, &'static str, &'static [&'static str]); 27] = [
+    const ALL: [(Route, &'static str, &'static [&'static str]); 29] = [
         (Route::Root, "/", GET_OR_HEAD),
         (Route::Version, "/api/version", GET_OR_HEAD),
         (Route::Status, "/api/status", GET),
@@ -107,6 +109,8 @@ impl Route {
         (Route::Health, "/health", GET_OR_HEAD),
         (Route::Live, "/live", GET_OR_HEAD),
         (Route::Ready, "/ready", GET_OR_HEAD),
+        (Route::Ready, "/openai/health", GET_OR_HEAD),
+        (Route::Validate, "/config/validate", GET_OR_HEAD),
         (Route::Metrics, "/metrics", GET),
     ];
 
@@ -121,6 +125,20 @@ impl Route {
             Some(short) if Self::at(short).is_some() => Routed::Redirect,
             _ => Routed::NotFound,
         }
+    }
+
+    /// How many paths there are.
+    pub const ROWS: usize = Self::ALL.len();
+
+    /// All paths, as they are known.
+    pub fn paths() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(_, path, _)| *path)
+    }
+
+    /// Which of them is the endpoint's own, the first where it has two.
+    #[must_use]
+    pub fn row(self) -> usize {
+        Self::ALL.iter().position(|(route, ..)| *route == self).unwrap_or_default()
     }
 
     fn at(path: &str) -> Option<(Route, &'static [&'static str])> {
@@ -163,6 +181,15 @@ mod tests {
         ];
         for (method, path, expected) in table {
             assert_eq!(Route::find(method, path), expected, "{method} {path}");
+        }
+    }
+    #[test]
+    fn every_endpoint_has_a_row_that_is_its_own() {
+        assert_eq!(Route::paths().count(), Route::ROWS);
+        for (route, path, _) in Route::ALL {
+            let own = Route::paths().nth(route.row()).unwrap();
+            let (found, ..) = Route::ALL.iter().find(|(_, path, _)| *path == own).unwrap();
+            assert_eq!(*found, route, "{path}");
         }
     }
 }

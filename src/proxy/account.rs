@@ -1,9 +1,13 @@
-//! [`Account`]: what is said of one request when it is over: one line, no texts, no keys.
+//! [`Account`]: what is said and counted of one request when it is over: one line, no texts, no keys.
 
+use super::error::ErrorKind;
+use super::metrics::{Ended, Metrics};
 use super::request_id::RequestId;
+use crate::ollama::Route;
 use crate::openai::Usage;
 use hyper::Method;
 use hyper::header::HeaderValue;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,6 +20,8 @@ const MAX_ERROR_CHARS: usize = 200;
 /// Follows a request to its end, which may be that the client hangs up: then it is dropped.
 #[derive(Debug)]
 pub(super) struct Account {
+    metrics: Arc<Metrics>,
+    route: Option<Route>,
     id: RequestId,
     method: Method,
     path: String,
@@ -32,8 +38,17 @@ pub(super) struct Account {
 impl Account {
     /// Of a request for a path, which may be any text a client sends.
     /// `client_key` is what must not be said.
-    pub(super) fn new(id: &RequestId, method: &Method, path: &str, client_key: Option<HeaderValue>) -> Self {
+    pub(super) fn new(
+        metrics: &Arc<Metrics>,
+        id: &RequestId,
+        method: &Method,
+        path: &str,
+        client_key: Option<HeaderValue>,
+    ) -> Self {
+        metrics.began();
         Account {
+            metrics: Arc::clone(metrics),
+            route: None,
             id: id.clone(),
             method: method.clone(),
             path: path.chars().take(MAX_PATH_CHARS).collect(),
@@ -58,6 +73,10 @@ impl Account {
         self.client_key.as_ref()
     }
 
+    pub(super) fn set_route(&mut self, route: Route) {
+        self.route = Some(route);
+    }
+
     pub(super) fn set_model(&mut self, model: &str) {
         self.model = model.to_string();
     }
@@ -69,7 +88,9 @@ impl Account {
     /// A line goes out; only the first counts.
     pub(super) fn first_line(&mut self) {
         if self.first_line.is_none() {
-            self.first_line = Some(self.began.elapsed());
+            let after = self.began.elapsed();
+            self.first_line = Some(after);
+            self.metrics.first_line(after);
         }
     }
 
@@ -79,7 +100,8 @@ impl Account {
     }
 
     /// The request failed, for the reason that the client reads.
-    pub(super) fn fail(&mut self, message: &str) {
+    pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
+        self.metrics.failed(kind);
         self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
     }
 
@@ -87,11 +109,19 @@ impl Account {
     pub(super) fn end(&mut self) {
         if !self.ended {
             self.ended = true;
-            self.say(if self.error.is_some() { "failed" } else { "done" });
+            self.close(if self.error.is_some() { "failed" } else { "done" });
         }
     }
 
-    fn say(&self, outcome: &'static str) {
+    /// Counts it and says its line.
+    fn close(&self, outcome: &'static str) {
+        self.metrics.ended(&Ended {
+            route: self.route,
+            status: self.status,
+            is_cancelled: !self.ended,
+            was_stream: self.first_line.is_some(),
+            usage: self.usage,
+        });
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         tracing::info!(
             id = self.id.text(),
@@ -113,7 +143,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         if !self.ended {
-            self.say("cancelled");
+            self.close("cancelled");
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::catalog::Models;
 use super::error::ProxyError;
 use super::guard::Guard;
+use super::metrics::Metrics;
+use super::operations::Readiness;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
 use crate::openai::{Dialect, Profile, Refused};
@@ -22,6 +24,13 @@ pub(super) struct App {
     pub(super) upstream: Upstream,
     pub(super) models: Models,
     pub(super) guard: Guard,
+    pub(super) metrics: Arc<Metrics>,
+    /// What the probes are told of the backend.
+    pub(super) readiness: Readiness,
+    /// A label such as `production`.
+    pub(super) environment: String,
+    /// What was said of the configuration at the start.
+    pub(super) warnings: Vec<String>,
     /// The Ollama version that clients are told.
     pub(super) version: String,
     /// Tells running answers that their time is over.
@@ -40,8 +49,9 @@ impl App {
     /// When the CA file cannot be used.
     pub(super) fn new(config: &Config, on_loopback: bool) -> Result<Self, String> {
         let models = &config.models;
+        let metrics = Arc::new(Metrics::new(&config.backend.base.origin()));
         Ok(App {
-            upstream: Upstream::new(config)?,
+            upstream: Upstream::new(config, &metrics)?,
             models: Models::new(ModelSettings {
                 aliases: models.aliases.clone(),
                 default_model: models.default_model.clone(),
@@ -50,6 +60,10 @@ impl App {
                 context_length: models.context_length,
             }),
             guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
+            metrics,
+            readiness: Readiness::default(),
+            environment: config.log.environment.clone(),
+            warnings: config.warnings.clone(),
             version: config.ollama_version.clone(),
             cut_off: CutOff::default(),
             max_body_bytes: config.max_body_bytes,
@@ -73,7 +87,9 @@ impl App {
         if refused.len() >= MAX_MODELS_LEARNT && !refused.contains_key(model) {
             refused.clear();
         }
-        refused.insert(model.to_string(), new);
+        if refused.insert(model.to_string(), new) != Some(new) {
+            self.metrics.learned();
+        }
     }
 
     /// What a client, and the log, are told of a failure. `client_key` is the one that was sent, where none is

@@ -229,7 +229,7 @@ impl TranslatedBody {
         let message = self.app.told(error, self.account.client_key());
         ollama::write_error(&message, &mut self.out);
         self.out.extend_from_slice(b"\n");
-        self.account.fail(&message);
+        self.account.fail(error.kind(), &message);
     }
 }
 

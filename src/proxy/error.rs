@@ -102,6 +102,32 @@ impl ProxyError {
         }
     }
 
+    /// Under which name it is counted.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            ProxyError::Request(_)
+            | ProxyError::BodyTooLarge(_)
+            | ProxyError::HeadersTooLarge(_)
+            | ProxyError::BodyCut => ErrorKind::Request,
+            ProxyError::NotFound
+            | ProxyError::MethodNotAllowed
+            | ProxyError::UnknownModel(_)
+            | ProxyError::NoSuchManifest => ErrorKind::NotFound,
+            ProxyError::NotSupported(_) | ProxyError::NoCloud(_) | ProxyError::NotSignedIn(_) => {
+                ErrorKind::NotSupported
+            }
+            ProxyError::Unreachable(_) => ErrorKind::Unreachable,
+            ProxyError::TimedOut(_) => ErrorKind::Timeout,
+            ProxyError::BrokenOff(_) => ErrorKind::BrokenOff,
+            ProxyError::Status { .. }
+            | ProxyError::Redirect(_)
+            | ProxyError::Again(..)
+            | ProxyError::Fault(Fault::Backend(_)) => ErrorKind::Backend,
+            ProxyError::Encoded(_) | ProxyError::Fault(_) | ProxyError::ModelList(_) => ErrorKind::Answer,
+            ProxyError::Stopping => ErrorKind::Stopping,
+        }
+    }
+
     /// What is refused from now on, when the backend refuses a parameter by name that it did not refuse before.
     pub(super) fn refused_parameter(&self, before: Refused) -> Option<Refused> {
         match self {
@@ -122,6 +148,58 @@ impl ProxyError {
         match self {
             ProxyError::Status { retry_after, .. } => *retry_after,
             _ => None,
+        }
+    }
+}
+
+/// The kinds of failures that are counted apart: whose fault it is, and what to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorKind {
+    /// The request cannot be read.
+    Request,
+    /// No such path, method or model.
+    NotFound,
+    /// Nothing that is done here.
+    NotSupported,
+    /// No connection to the backend.
+    Unreachable,
+    /// The backend was silent for too long.
+    Timeout,
+    /// It closed the connection before it answered.
+    BrokenOff,
+    /// It answered with an error.
+    Backend,
+    /// What it answered cannot be translated, or is not whole.
+    Answer,
+    /// The proxy is stopping.
+    Stopping,
+}
+
+impl ErrorKind {
+    /// In the order of their declaration.
+    pub(super) const ALL: [ErrorKind; 9] = [
+        ErrorKind::Request,
+        ErrorKind::NotFound,
+        ErrorKind::NotSupported,
+        ErrorKind::Unreachable,
+        ErrorKind::Timeout,
+        ErrorKind::BrokenOff,
+        ErrorKind::Backend,
+        ErrorKind::Answer,
+        ErrorKind::Stopping,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Request => "request",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::NotSupported => "not_supported",
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::BrokenOff => "broken_off",
+            ErrorKind::Backend => "backend",
+            ErrorKind::Answer => "answer",
+            ErrorKind::Stopping => "stopping",
         }
     }
 }
@@ -280,6 +358,13 @@ mod tests {
             refused(401, "no", true),
             (401, "the backend refused the key of this request: no".to_string())
         );
+    }
+
+    #[test]
+    fn kinds_stand_in_their_order() {
+        for (at, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, at, "{}", kind.name());
+        }
     }
 
     #[test]

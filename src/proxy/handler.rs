@@ -8,7 +8,7 @@ use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
 use super::request_id::RequestId;
-use super::{discovery, manage, text};
+use super::{discovery, manage, operations, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -35,7 +35,7 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
 
 async fn guarded(app: Arc<App>, request: Request<Incoming>, id: &RequestId) -> Reply {
     let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
-    let account = Account::new(id, request.method(), request.uri().path(), client_key.cloned());
+    let account = Account::new(&app.metrics, id, request.method(), request.uri().path(), client_key.cloned());
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }
@@ -74,6 +74,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account)
         Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, account, false),
         Routed::NotFound => return refuse(&app, &ProxyError::NotFound, account, false),
     };
+    account.set_route(route);
     let answered = match route {
         Route::Root => Ok(reply::text("Ollama is running")),
         Route::Version => Ok(written(|out| ollama::write_version(&app.version, out))),
@@ -92,7 +93,9 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account)
         }
         Route::WebSearch | Route::WebFetch => manage::refuse(&app, request, route).await,
         Route::OpenAi => Err(ProxyError::NotFound),
-        Route::Health | Route::Live | Route::Ready | Route::Metrics => Err(ProxyError::NotFound),
+        Route::Health | Route::Live | Route::Ready | Route::Validate | Route::Metrics => {
+            Ok(operations::answer(&app, route).await)
+        }
     };
     match answered {
         Ok(reply) => ended(reply, account),
@@ -148,7 +151,7 @@ pub(super) fn ended(reply: Reply, mut account: Account) -> Reply {
 
 pub(super) fn refuse(app: &App, error: &ProxyError, mut account: Account, of_a_stream: bool) -> Reply {
     let message = app.told(error, account.client_key());
-    account.fail(&message);
+    account.fail(error.kind(), &message);
     ended(reply::error(error, &message, of_a_stream), account)
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn pull(
         Err(error) => {
             let message = app.told(&error, account.client_key());
             ollama::write_error(&message, &mut out);
-            account.fail(&message);
+            account.fail(error.kind(), &message);
         }
     }
     out.extend_from_slice(b"\n");

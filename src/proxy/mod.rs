@@ -11,6 +11,8 @@ mod guard;
 mod handler;
 mod health;
 mod manage;
+mod metrics;
+mod operations;
 mod reply;
 mod request_id;
 mod resolve;

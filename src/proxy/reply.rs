@@ -16,6 +16,8 @@ pub(super) const JSON: &str = "application/json; charset=utf-8";
 const JSON_OF_A_STREAM: &str = "application/json";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain; charset=utf-8";
+/// The text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain";
 
 /// What a client is sent.
@@ -79,6 +81,11 @@ pub(super) fn empty(status: StatusCode) -> Reply {
 /// 200 with text.
 pub(super) fn text(words: &'static str) -> Reply {
     full(StatusCode::OK, TEXT, words)
+}
+
+/// 200 with counts.
+pub(super) fn metrics(text: String) -> Reply {
+    full(StatusCode::OK, METRICS, text)
 }
 
 /// 200 with one JSON object.

@@ -140,6 +140,7 @@ async fn ask(
             reason = app.told(&refusal, key),
             "the backend refuses a parameter; asking without it"
         );
+        app.metrics.retried();
         body = without;
     }
 }

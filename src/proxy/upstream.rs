@@ -6,6 +6,7 @@
 //! written.
 
 use super::error::{ProxyError, retry_after};
+use super::metrics::Metrics;
 use super::request_id::RequestId;
 use super::{resolve::Resolver, tls};
 use crate::config::{BaseUrl, Config};
@@ -21,6 +22,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for one address to accept a connection.
@@ -58,6 +60,7 @@ pub(super) struct Upstream {
     key: Option<HeaderValue>,
     timeout: Duration,
     max_retries: u32,
+    metrics: Arc<Metrics>,
 }
 
 impl Upstream {
@@ -65,7 +68,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the CA file cannot be used.
-    pub(super) fn new(config: &Config) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let ca_pem = config.backend.ca_file.as_ref().map(|(_, pem)| pem.as_slice());
         let tls = tls::client_config(config.backend.verify_tls, ca_pem)?;
         let mut http = HttpConnector::new_with_resolver(Resolver::new());
@@ -90,6 +93,7 @@ impl Upstream {
             key: config.backend.key.as_ref().and_then(|key| bearer(key.expose())),
             timeout: config.timeout,
             max_retries: config.max_retries,
+            metrics: Arc::clone(metrics),
         })
     }
 
@@ -146,6 +150,7 @@ impl Upstream {
                 return Err(ProxyError::Unreachable(format!("{}: {}", self.base.origin(), cause(&error))));
             }
             retries -= 1;
+            self.metrics.retried();
             tracing::debug!(cause = %cause(&error), retries_left = retries, "connecting to the backend failed");
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(MAX_RETRY_DELAY);

@@ -34,6 +34,7 @@ mod learn;
 mod limits;
 mod manage;
 mod models;
+mod operations;
 mod patience;
 mod shutdown;
 mod smuggling;

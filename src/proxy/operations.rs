@@ -1,0 +1,112 @@
+//! The routes of whoever runs the proxy, none of which Ollama has: is it alive, can it serve, what has it done.
+//!
+//! A probe costs nothing: `/live` and `/health` ask nobody, and `/ready` asks the backend for its list of models, which
+//! no backend charges for, once in a while for all probes together. What it says is a word; the reason in full is in
+//! the log, for a probe needs no key and an address of the backend is none of its business.
+
+use super::app::App;
+use super::error::ProxyError;
+use super::handler::written;
+use super::reply::{self, Reply};
+use super::upstream::Answered;
+use crate::ollama::{self, Route};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long an answer of the backend is good for probes: orchestrators ask every 5 to 30 seconds.
+const GOOD_FOR: Duration = Duration::from_secs(15);
+/// A failure is looked at again sooner, so that the way back is short.
+const BAD_FOR: Duration = Duration::from_secs(1);
+/// Longest wait for the backend; the probes of orchestrators wait no longer themselves.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers a probe, a scrape or a question about the configuration.
+pub(super) async fn answer(app: &App, route: Route) -> Reply {
+    match route {
+        Route::Live => written(ollama::write_live),
+        Route::Ready => ready(app).await,
+        Route::Metrics => reply::metrics(app.metrics.text()),
+        Route::Validate => written(|out| ollama::write_validation(&app.warnings, out)),
+        _ => {
+            let uptime = app.metrics.uptime().as_secs();
+            written(|out| ollama::write_health(&app.environment, uptime, out))
+        }
+    }
+}
+
+/// What the last look at the backend found.
+#[derive(Debug, Default)]
+pub(super) struct Readiness {
+    known: Mutex<Option<(Instant, Verdict)>>,
+    /// Held while asking, so that many probes ask once.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// Why the proxy cannot serve, in a word, if it cannot.
+type Verdict = Result<(), &'static str>;
+
+impl Readiness {
+    fn known(&self) -> Option<Verdict> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let good_for = |verdict: &Verdict| if verdict.is_ok() { GOOD_FOR } else { BAD_FOR };
+        known.filter(|(at, verdict)| at.elapsed() < good_for(verdict)).map(|(_, verdict)| verdict)
+    }
+}
+
+async fn ready(app: &App) -> Reply {
+    let verdict = match app.readiness.known() {
+        Some(verdict) => verdict,
+        None => look(app).await,
+    };
+    let mut reply = written(|out| ollama::write_ready(verdict, out));
+    if verdict.is_err() {
+        *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    reply
+}
+
+async fn look(app: &App) -> Verdict {
+    let _asking = app.readiness.asking.lock().await;
+    if let Some(verdict) = app.readiness.known() {
+        return verdict;
+    }
+    let verdict = match timeout(PATIENCE, ask(app)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(reason = app.told(&error, None), "not ready");
+            Err(error.kind().name())
+        }
+        Err(_) => {
+            tracing::warn!(reason = "the backend does not answer in time", "not ready");
+            Err("timeout")
+        }
+    };
+    *app.readiness.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), verdict));
+    verdict
+}
+
+/// A backend that answers can be asked, whatever it says of its list; but for a failure of its own, a redirect, which
+/// is not followed, and a refusal of the proxy's key.
+async fn ask(app: &App) -> Result<(), ProxyError> {
+    let answer = app.upstream.get("/models", None).await?;
+    let is_key_refused = matches!(answer.status.as_u16(), 401 | 403) && !app.upstream.forwards_client_key();
+    if answer.status.is_server_error() || answer.status.is_redirection() || is_key_refused {
+        return Err(app.upstream.refusal(answer, "", false).await);
+    }
+    read_over(answer).await;
+    Ok(())
+}
+
+/// Reads the list to its end, so that the connection can be used again.
+async fn read_over(answer: Answered) {
+    const MAX_FRAMES: usize = 1000;
+    let mut body = answer.body;
+    for _ in 0..MAX_FRAMES {
+        if !matches!(body.frame().await, Some(Ok(_))) {
+            return;
+        }
+    }
+}
