@@ -4,12 +4,16 @@
 //! caller and can be cut anywhere; short input is "nothing yet", never an error.
 #![deny(clippy::indexing_slicing)]
 
+mod number;
 mod scan;
+mod split;
 mod sse;
 mod text;
 mod write;
 
+pub use number::Number;
 pub use scan::{JsonError, JsonErrorKind, Kind, MAX_DEPTH, RawJson, Scanner};
+pub use split::ValueEnd;
 pub use sse::{SseDecoder, SseError, SseEvent};
 pub use text::{KEY_BYTES, RawStr};
 pub use write::JsonWriter;

@@ -4,7 +4,7 @@
 //! exceptions that real clients need (measured with ollama-python, whose HTTP library ends a line wherever Python's
 //! `splitlines` does): U+2028, U+2029 and U+0085 leave as escapes, and bytes that are not UTF-8 leave as U+FFFD.
 
-use super::{RawJson, RawStr};
+use super::{Number, RawJson, RawStr};
 use bytes::{BufMut, BytesMut};
 
 /// An append-only writer of JSON texts.
@@ -151,6 +151,13 @@ impl<'o> JsonWriter<'o> {
         }
         self.comma = false;
         self.uint(number.unsigned_abs());
+    }
+
+    /// Any number.
+    #[inline]
+    pub fn number(&mut self, number: Number<'_>) {
+        self.item();
+        number.write(self.out);
     }
 
     /// `true` or `false`
