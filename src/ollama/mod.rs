@@ -4,6 +4,7 @@
 //! `server/routes.go` of its sources); clients depend on them to the byte.
 #![deny(clippy::indexing_slicing)]
 
+mod embed;
 mod error;
 mod keep_alive;
 mod manage;
@@ -16,6 +17,7 @@ mod route;
 mod time;
 mod timing;
 
+pub use embed::{EmbedEndpoint, EmbedFigures, EmbedRequest, EmbedWriter, Texts, write_no_embedding};
 pub use error::RequestError;
 pub use keep_alive::KeepAlive;
 pub use manage::{

@@ -321,7 +321,7 @@ fn object<'a>(
     Ok(())
 }
 
-fn list<'a, T>(
+pub(super) fn list<'a, T>(
     field: &str,
     value: RawJson<'a>,
     mut read: impl FnMut(&str, RawJson<'a>) -> Result<T, RequestError>,

@@ -251,7 +251,8 @@ impl FinishReason {
 }
 
 impl Usage {
-    fn read(value: RawJson<'_>) -> Result<Self, JsonError> {
+    /// Reads the object.
+    pub(super) fn read(value: RawJson<'_>) -> Result<Self, JsonError> {
         let mut usage = Usage::default();
         value.each_member(|name, value| {
             match name {

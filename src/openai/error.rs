@@ -54,6 +54,27 @@ impl ApiError {
             .any(|words| message.contains(words))
     }
 
+    /// Whether the backend says that a text is longer than the model takes. The words are those of OpenAI and vLLM, of
+    /// llama.cpp (twice), TEI, Mistral and Cohere.
+    #[must_use]
+    pub fn is_input_too_long(&self) -> bool {
+        if matches!(self.code.as_deref(), Some("context_length_exceeded" | "exceed_context_size_error")) {
+            return true;
+        }
+        let message = self.message.to_ascii_lowercase();
+        [
+            "maximum context length",
+            "context size",
+            "too large to process",
+            "must have less than",
+            "exceeds model limit",
+            "too many tokens",
+            "too long",
+        ]
+        .iter()
+        .any(|words| message.contains(words))
+    }
+
     fn read_json(body: &[u8]) -> Option<Self> {
         // The scanner's depth limit comes before any parser that builds a tree.
         let value = Scanner::new(body.trim_ascii()).value().ok()?;
@@ -238,6 +259,23 @@ mod tests {
         assert!(found(r#"{"error":"model 'x' not found"}"#));
         assert!(!found(r#"{"detail":"Not Found"}"#));
         assert!(!found("404 page not found"));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_known_by_code_or_words() {
+        let too_long = |body: &str| ApiError::read(body.as_bytes()).is_input_too_long();
+        for body in [
+            r#"{"error":{"message":"x","code":"context_length_exceeded"}}"#,
+            r#"{"error":{"message":"This model's maximum context length is 8192 tokens, however you requested 9000 tokens"}}"#,
+            r#"{"error":{"code":400,"message":"input (600 tokens) is larger than the max context size (512 tokens). skipping","type":"exceed_context_size_error"}}"#,
+            r#"{"error":{"code":500,"message":"input is too large to process. increase the physical batch size","type":"server_error"}}"#,
+            r#"{"error":"Input validation error: `inputs` must have less than 512 tokens. Given: 600","error_type":"Validation"}"#,
+            r#"{"message":"Input id 0 has 9000 tokens, exceeds model limit of 8192"}"#,
+            r#"{"message":"too many tokens: size limit exceeded"}"#,
+        ] {
+            assert!(too_long(body), "{body}");
+        }
+        assert!(!too_long(r#"{"error":{"message":"dimensions must be positive"}}"#));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod chunk;
 mod dialect;
+mod embedding;
+mod embedding_list;
 mod error;
 mod request;
 mod response;
@@ -13,6 +15,8 @@ mod shape;
 
 pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
 pub use dialect::{Dialect, Parameter, Profile, Refused};
+pub use embedding::{Embedding, EmbeddingInput, EmbeddingRequest, Norm, Values};
+pub use embedding_list::{EmbeddingFault, EmbeddingList};
 pub use error::ApiError;
 pub use request::{ContentPart, MediaSource, RequestWriter, Sampling, ToolCallRef};
 pub use response::{Model, parse_models};

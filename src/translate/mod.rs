@@ -5,11 +5,13 @@
 //! | `POST /api/chat` | `POST /chat/completions` | [`write_chat`], [`StreamTranslator`] |
 //! | `POST /api/generate` | `POST /chat/completions` | [`write_generate`], [`StreamTranslator`] |
 //! | the same with `raw` or `suffix` | `POST /completions` | [`write_generate`], [`StreamTranslator`] |
+//! | `POST /api/embed`, `POST /api/embeddings` | `POST /embeddings` | [`write_embed`], [`EmbedTranslator`] |
 //! | `GET /api/tags`, `POST /api/show` | `GET /models` | [`Catalogue`] |
 #![deny(clippy::indexing_slicing)]
 
 mod chat;
 mod clock;
+mod embed;
 mod fault;
 mod framing;
 mod generate;
@@ -25,6 +27,7 @@ mod tools;
 mod whole;
 
 pub use chat::write_chat;
+pub use embed::{EmbedReply, EmbedTranslator, write_embed};
 pub use fault::Fault;
 pub use generate::{is_completion, write_generate};
 pub use models::{Catalogue, ModelSettings};
@@ -34,3 +37,5 @@ pub use stream::{Answering, BodyKind, StreamTranslator, Wanted};
 pub const CHAT_COMPLETIONS: &str = "/chat/completions";
 /// Where a request without a chat template goes.
 pub const COMPLETIONS: &str = "/completions";
+/// Where texts become vectors.
+pub const EMBEDDINGS: &str = "/embeddings";

@@ -1,0 +1,115 @@
+//! Whole answers, from the backend's bytes to the client's.
+
+use super::*;
+use crate::ollama::EmbedEndpoint::{Embed, Embeddings};
+use crate::openai::{Parameter, Profile, Refused};
+use serde_json::Value;
+
+fn request(endpoint: EmbedEndpoint, rest: &str) -> Vec<u8> {
+    let texts = if endpoint == Embed { r#""input":["a","b"]"# } else { r#""prompt":"a""# };
+    format!(r#"{{"model":"M:latest",{texts}{rest}}}"#).into_bytes()
+}
+
+fn answered(endpoint: EmbedEndpoint, rest: &str, data: &str) -> Result<String, String> {
+    let body = request(endpoint, rest);
+    let request = EmbedRequest::parse(endpoint, &body).unwrap();
+    let mut translator = EmbedTranslator::new(&request);
+    translator.push(format!(r#"{{"data":[{data}],"usage":{{"prompt_tokens":4}}}}"#).as_bytes()).unwrap();
+    assert!(translator.is_complete());
+    let reply = translator.finish(Duration::from_nanos(9), Duration::from_nanos(5));
+    let mut reply = reply.map_err(|fault| fault.to_string())?;
+    let mut out = BytesMut::new();
+    while !reply.is_over() {
+        reply.write_next(&mut out);
+    }
+    let len = out.len();
+    reply.write_next(&mut out);
+    assert_eq!(out.len(), len, "behind the end comes nothing");
+    Ok(String::from_utf8(out.to_vec()).unwrap())
+}
+
+fn vectors(answer: &str) -> Vec<Vec<f64>> {
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    serde_json::from_value(answer["embeddings"].clone()).unwrap()
+}
+
+fn sent(endpoint: EmbedEndpoint, rest: &str, dialect: Dialect) -> String {
+    let body = request(endpoint, rest);
+    let mut out = BytesMut::new();
+    write_embed(&EmbedRequest::parse(endpoint, &body).unwrap(), "m", dialect, &mut out);
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn requests_have_what_the_backend_takes() {
+    let of = |profile| Dialect { profile, ..Dialect::default() };
+    assert_eq!(
+        sent(Embed, r#","dimensions":2,"options":{"num_ctx":1}"#, of(Profile::Standard)),
+        r#"{"model":"m","input":["a","b"],"encoding_format":"float","dimensions":2}"#
+    );
+    assert_eq!(
+        sent(Embeddings, r#","dimensions":2"#, of(Profile::OpenAi)),
+        r#"{"model":"m","input":"a","encoding_format":"base64"}"#
+    );
+    assert_eq!(
+        sent(Embed, "", of(Profile::Vllm)),
+        r#"{"model":"m","input":["a","b"],"encoding_format":"float","truncate_prompt_tokens":-1}"#
+    );
+    for rest in [r#","truncate":false"#, r#","prompt":"x","truncate":false"#] {
+        assert!(!sent(Embed, rest, of(Profile::Vllm)).contains("truncate"), "{rest}");
+    }
+    assert!(
+        !sent(Embeddings, "", of(Profile::Vllm)).contains("truncate"),
+        "Ollama does not cut there either"
+    );
+    let all = [Parameter::EncodingFormat, Parameter::Dimensions, Parameter::TruncatePromptTokens];
+    let refused = Refused(all.into_iter().fold(0, |set, parameter| set | 1 << parameter as u32));
+    let dialect = Dialect { profile: Profile::Vllm, refused };
+    assert_eq!(sent(Embed, r#","dimensions":2"#, dialect), r#"{"model":"m","input":["a","b"]}"#);
+}
+
+#[test]
+fn unit_vectors_keep_their_digits_and_others_are_scaled() {
+    let data = r#"{"index":1,"embedding":[3,-4,0.0]},{"index":0,"embedding":[0.60, 0.8 ,0e0]}"#;
+    assert_eq!(
+        answered(Embed, "", data).unwrap(),
+        r#"{"model":"M:latest","embeddings":[[0.60,0.8,0e0],[0.6,-0.8,0]],"total_duration":9,"load_duration":5,"prompt_eval_count":4}"#
+    );
+    let zeros = r#"{"embedding":[0,-0.0]},{"embedding":"AAAAAAAAAAA="}"#;
+    assert!(answered(Embed, "", zeros).unwrap().contains("[[0,-0.0],[0,0]]"));
+}
+
+#[test]
+fn the_older_endpoint_scales_nothing_and_says_nothing_else() {
+    assert_eq!(answered(Embeddings, "", r#"{"embedding":[3,-4.50]}"#).unwrap(), r#"{"embedding":[3,-4.50]}"#);
+    // 1, -2 as packed floats.
+    assert_eq!(
+        answered(Embeddings, "", r#"{"embedding":"AACAPwAAAMA="}"#).unwrap(),
+        r#"{"embedding":[1,-2]}"#
+    );
+}
+
+#[test]
+fn longer_vectors_than_asked_for_are_cut_and_scaled_anew() {
+    let data = r#"{"embedding":[0.6,0,0.8]},{"embedding":[0.6,0.8]}"#;
+    assert_eq!(vectors(&answered(Embed, r#","dimensions":2"#, data).unwrap()), [[1.0, 0.0], [0.6, 0.8]]);
+    for more in ["3", "4096", "0", "-1"] {
+        let answer = answered(Embed, &format!(r#","dimensions":{more}"#), data).unwrap();
+        assert!(answer.contains("[[0.6,0,0.8],[0.6,0.8]]"), "{more}: {answer}");
+    }
+    let zeros_first = r#"{"embedding":[0,0,1]},{"embedding":[1,0,0]}"#;
+    let answer = answered(Embed, r#","dimensions":2"#, zeros_first).unwrap();
+    assert!(answer.contains("[[0,0],[1,0]]"), "{answer}");
+}
+
+#[test]
+fn what_is_wrong_with_the_answer_is_said() {
+    let said = "the backend sent something that is not an answer: ";
+    assert_eq!(
+        answered(Embed, "", r#"{"embedding":[1]}"#).unwrap_err(),
+        format!("{said}there are 1 embeddings for 2 texts")
+    );
+    let mut translator = EmbedTranslator::new(&EmbedRequest::parse(Embed, &request(Embed, "")).unwrap());
+    let fault = translator.push(br#"{"data":[{"embedding":[NaN]}"#).unwrap_err();
+    assert_eq!(fault.to_string(), format!("{said}data[0]: embedding contains NaN or Inf values"));
+}
