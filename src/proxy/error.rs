@@ -4,7 +4,7 @@
 //! backend that refuses the proxy's own key is a 502 (only what is about that sign-in answers 401); 404 means that the model does not exist, so a wrong base URL is a
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
-use crate::ollama::{NO_SUCH_MANIFEST, RequestError};
+use crate::ollama::{EmbedEndpoint, NO_SUCH_MANIFEST, RequestError};
 use crate::openai::{ApiError, Refused};
 use crate::translate::Fault;
 use hyper::StatusCode;
@@ -49,6 +49,8 @@ pub(super) enum ProxyError {
         /// The name in the request.
         model: String,
     },
+    /// A text to embed is longer than the model takes; the words are the backend's.
+    InputTooLong(EmbedEndpoint, String),
     /// It points elsewhere. Redirects are not followed: the key would go along.
     Redirect(String),
     /// It compressed an answer that was asked for as it is.
@@ -80,6 +82,9 @@ impl ProxyError {
             ProxyError::NotFound | ProxyError::UnknownModel(_) => StatusCode::NOT_FOUND,
             ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProxyError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ProxyError::InputTooLong(EmbedEndpoint::Embed, _) => StatusCode::BAD_REQUEST,
+            // As Ollama, whose older endpoint knows no better.
+            ProxyError::InputTooLong(EmbedEndpoint::Embeddings, _) => StatusCode::INTERNAL_SERVER_ERROR,
             ProxyError::Again(status, _) => *status,
             ProxyError::NoSuchManifest => StatusCode::INTERNAL_SERVER_ERROR,
             ProxyError::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
@@ -120,6 +125,7 @@ impl ProxyError {
             ProxyError::TimedOut(_) => ErrorKind::Timeout,
             ProxyError::BrokenOff(_) => ErrorKind::BrokenOff,
             ProxyError::Status { .. }
+            | ProxyError::InputTooLong(..)
             | ProxyError::Redirect(_)
             | ProxyError::Again(..)
             | ProxyError::Fault(Fault::Backend(_)) => ErrorKind::Backend,
@@ -141,6 +147,23 @@ impl ProxyError {
     /// Whether it refuses a value only: the next request may bring another.
     pub(super) fn is_about_a_value(&self) -> bool {
         matches!(self, ProxyError::Status { error, .. } if error.code.as_deref() == Some("unsupported_value"))
+    }
+
+    /// The same where vectors were asked for: Ollama has words of its own for two refusals there.
+    pub(super) fn of_embedding(self, endpoint: EmbedEndpoint) -> Self {
+        match self {
+            ProxyError::Status { status: StatusCode::NOT_FOUND, error, model, .. }
+                if error.is_model_not_found() =>
+            {
+                RequestError::not_found(format!("model {model:?} not found, try pulling it first")).into()
+            }
+            ProxyError::Status { status, error, .. }
+                if matches!(status.as_u16(), 400 | 413 | 422 | 500) && error.is_input_too_long() =>
+            {
+                ProxyError::InputTooLong(endpoint, error.message)
+            }
+            other => other,
+        }
     }
 
     /// How long the client is to wait, in seconds.
@@ -238,6 +261,9 @@ impl fmt::Display for ProxyError {
             ProxyError::BrokenOff(why) => write!(f, "the backend broke off before it answered: {why}"),
             ProxyError::Status { status, error, model, with_client_key, .. } => {
                 write_status(f, *status, error, model, *with_client_key)
+            }
+            ProxyError::InputTooLong(_, why) => {
+                write!(f, "the input length exceeds the context length: {why}")
             }
             ProxyError::Redirect(location) => write!(
                 f,

@@ -8,7 +8,7 @@ use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reply};
 use super::request_id::RequestId;
-use super::{discovery, manage, operations, text};
+use super::{discovery, embed, manage, operations, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -82,7 +82,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account)
         Route::Tags => discovery::tags(&app, &request).await,
         Route::Show => discovery::show(&app, request, &mut account).await,
         Route::Chat | Route::Generate => return text::answer(app, request, route, account).await,
-        Route::Embed | Route::Embeddings => Err(ProxyError::NotFound),
+        Route::Embed | Route::Embeddings => return embed::answer(app, request, route, account).await,
         Route::Status => Ok(written(ollama::write_status)),
         Route::Me => Err(ProxyError::NotSignedIn("unauthorized")),
         Route::Signout => Err(ProxyError::NotSignedIn("you are not currently signed in")),

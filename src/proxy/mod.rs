@@ -6,6 +6,7 @@ mod body;
 mod catalog;
 mod demo;
 mod discovery;
+mod embed;
 mod error;
 mod guard;
 mod handler;

@@ -1,6 +1,7 @@
 //! [`ReplyBody`] and the small replies: one buffer with its type, or an answer that is being translated.
 
 use super::body::TranslatedBody;
+use super::embed::EmbeddedBody;
 use super::error::ProxyError;
 use crate::ollama;
 use bytes::{Bytes, BytesMut};
@@ -26,6 +27,8 @@ pub(super) enum ReplyBody {
     Full(Option<Bytes>),
     /// Lines as the backend's answer comes.
     Translated(Box<TranslatedBody>),
+    /// Vectors, as many at once as the client takes.
+    Embedded(Box<EmbeddedBody>),
 }
 
 impl Body for ReplyBody {
@@ -41,6 +44,7 @@ impl Body for ReplyBody {
             ReplyBody::Translated(body) => {
                 body.poll_frame(cx).map(|frame| frame.map(|bytes| Ok(Frame::data(bytes))))
             }
+            ReplyBody::Embedded(body) => Poll::Ready(body.next_frame().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -48,6 +52,7 @@ impl Body for ReplyBody {
         match self {
             ReplyBody::Full(bytes) => bytes.is_none(),
             ReplyBody::Translated(body) => body.is_end(),
+            ReplyBody::Embedded(body) => body.is_end(),
         }
     }
 
@@ -56,7 +61,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            ReplyBody::Translated(_) => SizeHint::default(),
+            ReplyBody::Translated(_) | ReplyBody::Embedded(_) => SizeHint::default(),
         }
     }
 }
@@ -103,6 +108,13 @@ pub(super) fn lines(body: TranslatedBody) -> Reply {
 /// 200 with lines that are all there.
 pub(super) fn ready_lines(body: BytesMut) -> Reply {
     full(StatusCode::OK, NDJSON, body.freeze())
+}
+
+/// 200 with vectors.
+pub(super) fn embedded(body: EmbeddedBody) -> Reply {
+    let mut reply = Response::new(ReplyBody::Embedded(Box::new(body)));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    reply
 }
 
 /// The path without its trailing slash.

@@ -46,7 +46,8 @@ pub(super) async fn answer(
         });
         return ended(loaded, account);
     }
-    match ask(&app, &question, key.as_ref()).await {
+    let translated = |model: &str, dialect| question.translated(model, dialect);
+    match ask(&app, &common.model, question.path(), key.as_ref(), translated).await {
         Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
         Err(error) => refuse(&app, &error, account, common.stream),
     }
@@ -105,21 +106,23 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Sends the question; says with the answer when the backend had it. A parameter that the backend refuses is left out,
-/// once each, and for this model from then on, once it has answered without it.
-async fn ask(
+/// Sends what `translated` makes for a model of the client's name; says with the answer when the backend had it. A
+/// parameter that the backend refuses is left out, once each, and for this model from then on, once it has answered
+/// without it.
+pub(super) async fn ask(
     app: &App,
-    question: &Question<'_>,
+    asked: &str,
+    path: &'static str,
     key: Option<&HeaderValue>,
+    translated: impl Fn(&str, Dialect) -> Result<Bytes, ollama::RequestError>,
 ) -> Result<(Answered, Instant), ProxyError> {
-    let asked = &question.common().model;
     let model = app.models.backend_name(asked, &app.upstream, key).await;
     let mut dialect = app.dialect(&model);
-    let mut body = question.translated(&model, dialect)?;
+    let mut body = translated(&model, dialect)?;
     let mut lasting = dialect.refused;
     loop {
         let sent_at = Instant::now();
-        let answer = app.upstream.post(question.path(), body.clone(), key).await?;
+        let answer = app.upstream.post(path, body.clone(), key).await?;
         if answer.status.is_success() {
             app.learn(&model, lasting);
             return Ok((answer, sent_at));
@@ -130,7 +133,7 @@ async fn ask(
             lasting = lasting.and_what_is_new(dialect.refused, refused);
         }
         dialect.refused = refused;
-        let without = question.translated(&model, dialect)?;
+        let without = translated(&model, dialect)?;
         // It was not in the request: leaving it out changes nothing.
         if without == body {
             return Err(refusal);

@@ -65,12 +65,13 @@ impl EmbedTranslator {
     /// # Errors
     /// When the answer is not whole, or is none.
     pub fn finish(self, total: Duration, load: Duration) -> Result<EmbedReply, Fault> {
-        let (embeddings, Usage { prompt_tokens, .. }) = self.list.finish()?;
+        let (embeddings, usage) = self.list.finish()?;
         Ok(EmbedReply {
             endpoint: self.endpoint,
             model: self.model,
             dimensions: self.dimensions,
-            figures: EmbedFigures { total, load, prompt_eval_count: prompt_tokens },
+            figures: EmbedFigures { total, load, prompt_eval_count: usage.prompt_tokens },
+            usage,
             embeddings: embeddings.into_iter(),
             writer: None,
             is_over: false,
@@ -85,6 +86,7 @@ pub struct EmbedReply {
     model: String,
     dimensions: usize,
     figures: EmbedFigures,
+    usage: Usage,
     embeddings: std::vec::IntoIter<Embedding>,
     /// `None` before the first piece.
     writer: Option<EmbedWriter>,
@@ -109,6 +111,12 @@ impl EmbedReply {
             self.is_over = true;
         }
         self.writer = Some(writer);
+    }
+
+    /// What the backend counted.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Whether all of it is written.

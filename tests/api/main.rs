@@ -25,6 +25,7 @@ mod auth;
 mod broken;
 mod cancel;
 mod commands;
+mod embed;
 mod errors;
 mod flow;
 mod golden;
