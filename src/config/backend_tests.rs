@@ -168,3 +168,47 @@ proptest! {
         prop_assert!(uri.path().starts_with("/v1") && uri.query().is_some_and(|query| query.starts_with("k=v")));
     }
 }
+
+#[test]
+fn the_way_to_the_backend_goes_through_the_proxy_that_counts_for_it() {
+    const REMOTE: &str = "http://backend.example:8000/v1";
+    let table: &[(&str, Env, Option<&str>)] = &[
+        (REMOTE, &[("HTTP_PROXY", "http://a:1"), ("HTTPS_PROXY", "http://b:2")], Some("http://a:1")),
+        (REMOTE, &[("http_proxy", "a:1")], Some("http://a:1")),
+        (REMOTE, &[("http_proxy", "b:1"), ("HTTP_PROXY", "a:1")], Some("http://a:1")),
+        (REMOTE, &[("HTTPS_PROXY", "http://b:2")], None),
+        (REMOTE, &[("ALL_PROXY", "http://c:3")], Some("http://c:3")),
+        (REMOTE, &[("ALL_PROXY", "socks5://c:3"), ("HTTP_PROXY", "a:1")], Some("http://a:1")),
+        ("https://b.example", &[("HTTP_PROXY", "a:1"), ("HTTPS_PROXY", "b:2")], Some("http://b:2")),
+        (REMOTE, &[("HTTP_PROXY", "a:1"), ("NO_PROXY", "x, .example")], None),
+        (REMOTE, &[("HTTP_PROXY", "a:1"), ("no_proxy", "backend.example:8000")], None),
+        (REMOTE, &[("HTTP_PROXY", "a:1"), ("NO_PROXY", "backend.example:80")], Some("http://a:1")),
+        ("https://b.example", &[("HTTPS_PROXY", "b:2"), ("NO_PROXY", "b.example:443")], None),
+        // Not looked at: nothing to do with this backend.
+        ("http://127.0.0.1:8000", &[("HTTP_PROXY", "nonsense://"), ("ALL_PROXY", "socks5://c:3")], None),
+        ("http://localhost:8000", &[("HTTP_PROXY", "a:1")], None),
+        ("http://[::1]:8000", &[("HTTP_PROXY", "a:1"), ("NO_PROXY", "")], None),
+        (REMOTE, &[("HTTP_PROXY", "nonsense://"), ("NO_PROXY", "*")], None),
+    ];
+    for (url, env, expected) in table {
+        let env = [env, &[("OPENAI_BASE_URL", *url)][..]].concat();
+        let proxy = with(&[], &env).config().backend.proxy.map(|proxy| proxy.to_string());
+        assert_eq!(proxy.as_deref(), *expected, "{env:?}");
+    }
+    assert_eq!(with(&["demo"], &[("HTTPS_PROXY", "a:1")]).config().backend.proxy, None);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_a_fault_that_shows_no_password() {
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+        for value in ["socks5://u:CANARY@h:1", "https://u:CANARY@h:1", "http://u:CANARY@h:x"] {
+            let faults = with(&[], &[(name, value)]).faults();
+            assert_eq!(faults.len(), 1);
+            let expected = format!("{name} = <hidden>: expected an http:// url");
+            assert!(faults[0].starts_with(&expected) && !faults[0].contains("CANARY"), "{faults:?}");
+        }
+    }
+    let config = with(&[], &[("HTTPS_PROXY", "http://user:CANARY@h:1")]).config();
+    let shown = format!("{config:?} {}", config.backend.proxy.as_ref().unwrap());
+    assert!(!shown.contains("CANARY") && !shown.contains("user"), "{shown}");
+}

@@ -8,6 +8,7 @@
 //! the start is handed out as [`Config::warnings`].
 
 mod backend;
+mod forward_proxy;
 mod gather;
 mod model_map;
 mod resolve;
@@ -15,6 +16,7 @@ mod settings;
 mod values;
 
 pub use backend::{BaseUrl, Secret};
+pub use forward_proxy::ForwardProxy;
 pub use settings::{SETTINGS, Setting, settings_markdown};
 
 use gather::{Asked, Stage};
@@ -86,6 +88,7 @@ impl Config {
     pub fn use_demo_backend(&mut self, address: SocketAddr) {
         self.backend.base = BaseUrl::loopback(address);
         self.backend.key = None;
+        self.backend.proxy = None;
         self.backend.profile = Profile::Standard;
         self.models.aliases.clear();
         self.models.default_model = None;
@@ -148,6 +151,8 @@ pub struct Backend {
     pub ca_file: Option<(PathBuf, Vec<u8>)>,
     /// Which kind of backend it is.
     pub profile: Profile,
+    /// The proxy on the way to it.
+    pub proxy: Option<ForwardProxy>,
 }
 
 /// The kind of a backend, which decides the fields it is sent.

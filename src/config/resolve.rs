@@ -4,8 +4,8 @@
 use super::gather::Stage;
 use super::model_map::{self, ModelMap};
 use super::{
-    Backend, BaseUrl, Command, Config, HIDDEN, Level, Listen, Log, Models, Secret, Setting, backend,
-    settings, values,
+    Backend, BaseUrl, Command, Config, ForwardProxy, HIDDEN, Level, Listen, Log, Models, Secret, Setting,
+    backend, forward_proxy, settings, values,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,11 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
     pub(super) fn config(&mut self, command: Command) -> Option<Config> {
         let listen = self.listen();
         let base = self.base_url();
-        let key = self.key().filter(|_| !matches!(command, Command::Demo { .. }));
+        let is_demo = matches!(command, Command::Demo { .. });
+        let key = self.key().filter(|_| !is_demo);
         let trust_all = self.take(&settings::NO_TLS_CHECK, BOOLEAN, values::boolean);
         let ca_file = self.ca_file();
+        let proxy = base.as_ref().filter(|_| !is_demo).and_then(|base| self.forward_proxy(base));
         let profile = self.take(
             &settings::BACKEND_PROFILE,
             "auto, openai, openrouter, vllm, llama.cpp or standard",
@@ -52,7 +54,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         self.warn(command, &listen, &base, key.is_some(), trust_all);
         Some(Config {
             listen,
-            backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile? },
+            backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile?, proxy },
             models,
             timeout: timeout?,
             max_retries: retries?,
@@ -121,6 +123,20 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             self.fault("OPENAI_API_KEY", HIDDEN, expected);
         }
         Some(key)
+    }
+
+    /// The proxy on the way to the backend. Variables of proxies are set for whole machines, so one that this backend
+    /// does not need is not looked at.
+    fn forward_proxy(&mut self, base: &BaseUrl) -> Option<ForwardProxy> {
+        const PROXY: &str = "an http:// url as in http://user:password@host:port (NO_PROXY=* goes without)";
+        let port = base.uri().port_u16().unwrap_or(if base.is_tls() { 443 } else { 80 });
+        let exempt = self.winner(&settings::NO_PROXY).map(|(_, list)| list).unwrap_or_default();
+        if forward_proxy::is_loopback(base.host()) || forward_proxy::is_exempt(&exempt, base.host(), port) {
+            return None;
+        }
+        let own = if base.is_tls() { &settings::HTTPS_PROXY } else { &settings::HTTP_PROXY };
+        let setting = if self.winner(own).is_some() { own } else { &settings::ALL_PROXY };
+        self.take(setting, PROXY, ForwardProxy::new)
     }
 
     fn ca_file(&mut self) -> Option<(PathBuf, Vec<u8>)> {

@@ -77,6 +77,23 @@ pub(super) const NO_TLS_CHECK: Setting =
 pub(super) const SSL_CERTS_PATH: Setting = Setting::new("", &["SSL_CERTS_PATH"], "PATH")
     .says("/certs", "Ignored with a warning; name a PEM file with `--ca-file` instead.");
 
+pub(super) const HTTPS_PROXY: Setting =
+    Setting::new("", &["HTTPS_PROXY", "https_proxy"], "URL").secret().says(
+        "http://user:password@proxy.example:3128",
+        "The proxy through which a backend with an https:// URL is reached, by a tunnel; `http://` only.",
+    );
+pub(super) const HTTP_PROXY: Setting = Setting::new("", &["HTTP_PROXY", "http_proxy"], "URL").secret().says(
+    "http://proxy.example:3128",
+    "The same for a backend with an http:// URL, whose requests it can read.",
+);
+pub(super) const ALL_PROXY: Setting = Setting::new("", &["ALL_PROXY", "all_proxy"], "URL")
+    .secret()
+    .says("http://proxy.example:3128", "The proxy where the one of the two above that counts is not set.");
+pub(super) const NO_PROXY: Setting = Setting::new("", &["NO_PROXY", "no_proxy"], "LIST").says(
+    "localhost,.example.com,10.0.0.0/8",
+    "Hosts reached without a proxy: names and all below them, addresses, networks, `*`; this machine always is.",
+);
+
 pub(super) const HOST: Setting =
     Setting::new("--host", &["OLLAMA_HOST", "HOST"], "ADDRESS").default("127.0.0.1").says(
         "0.0.0.0:11434",
@@ -159,6 +176,10 @@ pub const SETTINGS: &[Setting] = &[
     CA_FILE,
     NO_TLS_CHECK,
     SSL_CERTS_PATH,
+    HTTPS_PROXY,
+    HTTP_PROXY,
+    ALL_PROXY,
+    NO_PROXY,
     HOST,
     PORT,
     ORIGINS,

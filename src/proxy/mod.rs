@@ -21,6 +21,7 @@ mod run;
 mod server;
 mod text;
 mod tls;
+mod tunnel;
 mod upstream;
 
 pub use run::{RunError, run};

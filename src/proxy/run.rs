@@ -88,6 +88,7 @@ async fn run_proxy(config: Config) -> Result<(), RunError> {
         version = env!("CARGO_PKG_VERSION"),
         %address,
         backend = config.backend.base.origin(),
+        proxy = config.backend.proxy.as_ref().map(tracing::field::display),
         "listening"
     );
     serve_app(listener, app, &config, &mut signals).await;

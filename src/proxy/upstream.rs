@@ -8,14 +8,15 @@
 use super::error::{ProxyError, retry_after};
 use super::metrics::Metrics;
 use super::request_id::RequestId;
-use super::{resolve::Resolver, tls};
+use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config};
 use crate::openai::ApiError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION, USER_AGENT,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -55,9 +56,11 @@ pub(super) struct Answered {
 
 /// See the module's description.
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
     base: BaseUrl,
     key: Option<HeaderValue>,
+    /// What a forward proxy wants that is sent the requests themselves.
+    proxy_authorization: Option<HeaderValue>,
     timeout: Duration,
     max_retries: u32,
     metrics: Arc<Metrics>,
@@ -79,7 +82,7 @@ impl Upstream {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(Dialer::new(http, config.backend.proxy.clone()));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(if config.backend.base.is_tls() { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT })
             .pool_max_idle_per_host(MAX_IDLE)
@@ -91,6 +94,12 @@ impl Upstream {
             client,
             base: config.backend.base.clone(),
             key: config.backend.key.as_ref().and_then(|key| bearer(key.expose())),
+            proxy_authorization: config
+                .backend
+                .proxy
+                .as_ref()
+                .filter(|_| !config.backend.base.is_tls())
+                .and_then(tunnel::authorization),
             timeout: config.timeout,
             max_retries: config.max_retries,
             metrics: Arc::clone(metrics),
@@ -179,6 +188,9 @@ impl Upstream {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         RequestId::put_on_question(headers);
+        if let Some(value) = &self.proxy_authorization {
+            headers.insert(PROXY_AUTHORIZATION, value.clone());
+        }
         if let Some(key) = self.key.as_ref().or(client_key) {
             headers.insert(AUTHORIZATION, key.clone());
         }

@@ -20,6 +20,8 @@ mod client;
 mod proxy;
 #[path = "../support/signal.rs"]
 mod signal;
+#[path = "../support/tls.rs"]
+mod tls;
 
 mod auth;
 mod broken;
@@ -28,6 +30,7 @@ mod commands;
 mod embed;
 mod errors;
 mod flow;
+mod forward;
 mod golden;
 mod guard;
 mod ids;
