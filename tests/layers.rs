@@ -128,7 +128,8 @@ const TEST_CRATES: &[&str] = &["proptest", "serde_json"];
 const SPAWNS: &str = "proxy/server.rs";
 /// Kinds of backends are told apart where they are a row of the table, a word of the configuration, and where the one
 /// becomes the other. Everywhere else a backend has properties, not a name.
-const KNOWS_VENDORS: &[&str] = &["openai/dialect.rs", "openai/mod.rs", "config/", "proxy/app.rs"];
+const KNOWS_VENDORS: &[&str] =
+    &["openai/dialect.rs", "openai/header.rs", "openai/mod.rs", "config/", "proxy/app.rs"];
 const VENDORS: &[&str] = &[
     "anthropic",
     "azure",

@@ -63,6 +63,11 @@ impl Account {
         }
     }
 
+    /// What was asked for, or its beginning.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// When the request arrived.
     pub(super) fn began(&self) -> Instant {
         self.began

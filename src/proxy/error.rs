@@ -36,6 +36,8 @@ pub(super) enum ProxyError {
     TimedOut(Duration),
     /// It broke off before its head was whole.
     BrokenOff(String),
+    /// It broke off in the middle of its answer.
+    AnswerCut(String),
     /// It answered with a status that is no success.
     Status {
         /// Its status.
@@ -93,6 +95,7 @@ impl ProxyError {
             ProxyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Unreachable(_)
             | ProxyError::BrokenOff(_)
+            | ProxyError::AnswerCut(_)
             | ProxyError::Redirect(_)
             | ProxyError::Encoded(_)
             | ProxyError::ModelList(_) => StatusCode::BAD_GATEWAY,
@@ -123,7 +126,7 @@ impl ProxyError {
             }
             ProxyError::Unreachable(_) => ErrorKind::Unreachable,
             ProxyError::TimedOut(_) => ErrorKind::Timeout,
-            ProxyError::BrokenOff(_) => ErrorKind::BrokenOff,
+            ProxyError::BrokenOff(_) | ProxyError::AnswerCut(_) => ErrorKind::BrokenOff,
             ProxyError::Status { .. }
             | ProxyError::InputTooLong(..)
             | ProxyError::Redirect(_)
@@ -259,6 +262,7 @@ impl fmt::Display for ProxyError {
                 write!(f, "the backend sent nothing for {} s (REQUEST_TIMEOUT)", limit.as_secs_f64())
             }
             ProxyError::BrokenOff(why) => write!(f, "the backend broke off before it answered: {why}"),
+            ProxyError::AnswerCut(why) => write!(f, "the backend's answer broke off: {why}"),
             ProxyError::Status { status, error, model, with_client_key, .. } => {
                 write_status(f, *status, error, model, *with_client_key)
             }

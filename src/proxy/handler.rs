@@ -6,9 +6,10 @@ use super::account::Account;
 use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
-use super::reply::{self, Reply};
+use super::reply::{self, Reader, Reply};
+use super::request_body::body_deadline;
 use super::request_id::RequestId;
-use super::{discovery, embed, manage, operations, text};
+use super::{discovery, embed, manage, operations, pass, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,14 +17,10 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most bytes of header names and values; hyper's own limit is not a sharp one.
 const MAX_HEADER_BYTES: usize = 32 << 10;
-/// How long a request's body may take, and how much longer for what has come of it.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
-const SLOWEST_BODY_BYTES_PER_SECOND: u64 = 1024;
 
 /// Answers a request. Every failure is an answer too, and every answer has the request's id.
 pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
@@ -47,10 +44,10 @@ async fn guarded(app: Arc<App>, request: Request<Incoming>, id: &RequestId) -> R
             ended(reply, account)
         }
         Verdict::Allow { cors } => {
-            let cut_off = app.cut_off.notified();
+            let (cut_off, reader) = (app.cut_off.notified(), Reader::of(request.uri().path()));
             let mut reply = tokio::select! {
                 reply = answer(Arc::clone(&app), request, account) => reply,
-                () = cut_off => reply::error(&ProxyError::Stopping, &ProxyError::Stopping.to_string(), false),
+                () = cut_off => reply::error_for(reader, &ProxyError::Stopping, &ProxyError::Stopping.to_string(), false),
             };
             reply.headers_mut().extend(cors.iter().flat_map(CorsHeaders::pairs));
             reply
@@ -92,7 +89,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account)
             manage::refuse(&app, request, route).await
         }
         Route::WebSearch | Route::WebFetch => manage::refuse(&app, request, route).await,
-        Route::OpenAi => Err(ProxyError::NotFound),
+        Route::OpenAi => return pass::answer(app, request, account).await,
         Route::Health | Route::Live | Route::Ready | Route::Validate | Route::Metrics => {
             Ok(operations::answer(&app, route).await)
         }
@@ -114,8 +111,8 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
     let began = Instant::now();
     loop {
         let received = (first.len() + more.len()) as u64;
-        let deadline = began + BODY_PATIENCE + Duration::from_secs(received / SLOWEST_BODY_BYTES_PER_SECOND);
-        let frame = tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| ProxyError::BodyCut)?;
+        let next = tokio::time::timeout_at(body_deadline(began, received), body.frame());
+        let frame = next.await.map_err(|_| ProxyError::BodyCut)?;
         match frame {
             None => break,
             // Most bodies are one piece, which is kept as it came; the pieces of a larger one are joined at once, since
@@ -152,7 +149,7 @@ pub(super) fn ended(reply: Reply, mut account: Account) -> Reply {
 pub(super) fn refuse(app: &App, error: &ProxyError, mut account: Account, of_a_stream: bool) -> Reply {
     let message = app.told(error, account.client_key());
     account.fail(error.kind(), &message);
-    ended(reply::error(error, &message, of_a_stream), account)
+    ended(reply::error_for(Reader::of(account.path()), error, &message, of_a_stream), account)
 }
 
 pub(super) fn written(write: impl FnOnce(&mut BytesMut)) -> Reply {

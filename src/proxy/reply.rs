@@ -1,14 +1,15 @@
-//! [`ReplyBody`] and the small replies: one buffer with its type, or an answer that is being translated.
+//! [`ReplyBody`] and the small replies: one buffer with its type, or an answer that is being translated or passed on.
 
 use super::body::TranslatedBody;
 use super::embed::EmbeddedBody;
 use super::error::ProxyError;
-use crate::ollama;
+use super::passed::{CutShort, PassedBody};
+use super::target;
+use crate::{ollama, openai};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
-use std::convert::Infallible;
+use hyper::{HeaderMap, Response, StatusCode};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -29,22 +30,27 @@ pub(super) enum ReplyBody {
     Translated(Box<TranslatedBody>),
     /// Vectors, as many at once as the client takes.
     Embedded(Box<EmbeddedBody>),
+    /// The backend's answer as it comes.
+    Passed(Box<PassedBody>),
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutShort;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match self.get_mut() {
             ReplyBody::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             ReplyBody::Translated(body) => {
                 body.poll_frame(cx).map(|frame| frame.map(|bytes| Ok(Frame::data(bytes))))
             }
             ReplyBody::Embedded(body) => Poll::Ready(body.next_frame().map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Passed(body) => {
+                body.poll_frame(cx).map(|frame| frame.map(|bytes| bytes.map(Frame::data)))
+            }
         }
     }
 
@@ -53,6 +59,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(bytes) => bytes.is_none(),
             ReplyBody::Translated(body) => body.is_end(),
             ReplyBody::Embedded(body) => body.is_end(),
+            ReplyBody::Passed(body) => body.is_end(),
         }
     }
 
@@ -62,6 +69,7 @@ impl Body for ReplyBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             ReplyBody::Translated(_) | ReplyBody::Embedded(_) => SizeHint::default(),
+            ReplyBody::Passed(body) => body.size_hint(),
         }
     }
 }
@@ -117,6 +125,19 @@ pub(super) fn embedded(body: EmbeddedBody) -> Reply {
     reply
 }
 
+/// The backend's own status and headers, and what follows them.
+pub(super) fn passed(status: StatusCode, headers: HeaderMap, body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
+    reply
+}
+
+/// The bytes of a body that is all there.
+pub(super) fn whole(body: Bytes) -> ReplyBody {
+    ReplyBody::Full(Some(body).filter(|body| !body.is_empty()))
+}
+
 /// The path without its trailing slash.
 pub(super) fn redirect(is_get: bool, to: &str) -> Reply {
     let mut reply =
@@ -125,6 +146,39 @@ pub(super) fn redirect(is_get: bool, to: &str) -> Reply {
         reply.headers_mut().insert(hyper::header::LOCATION, to);
     }
     reply
+}
+
+/// Whose form an error has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Clients of `/api`.
+    Ollama,
+    /// Clients of `/v1`.
+    OpenAi,
+    /// Those of `/v1/messages`.
+    Anthropic,
+}
+
+impl Reader {
+    pub(super) fn of(path: &str) -> Self {
+        match path.strip_prefix(target::PREFIX) {
+            Some(below) if below.starts_with("/messages") => Reader::Anthropic,
+            Some(below) if below.starts_with('/') => Reader::OpenAi,
+            _ => Reader::Ollama,
+        }
+    }
+}
+
+/// A failure in the form that its reader knows.
+pub(super) fn error_for(reader: Reader, failure: &ProxyError, message: &str, of_a_stream: bool) -> Reply {
+    let status = failure.status();
+    let mut body = BytesMut::new();
+    match reader {
+        Reader::Ollama => return error(failure, message, of_a_stream),
+        Reader::OpenAi => openai::write_error(message, status.as_u16(), &mut body),
+        Reader::Anthropic => openai::write_messages_error(message, status.as_u16(), &mut body),
+    }
+    full(status, JSON_OF_A_STREAM, body.freeze())
 }
 
 /// A failure; `message` is its text with secrets struck out.

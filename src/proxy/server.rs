@@ -7,6 +7,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -39,8 +40,9 @@ pub(super) async fn serve<H, F, B>(
 ) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error = Infallible> + Send + 'static,
+    B: Body + Send + 'static,
     B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
@@ -73,8 +75,9 @@ fn connect<H, F, B>(stream: TcpStream, handler: H, connections: &GracefulShutdow
 where
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error = Infallible> + Send + 'static,
+    B: Body + Send + 'static,
     B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     // A line must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {

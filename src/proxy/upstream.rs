@@ -1,18 +1,19 @@
 //! [`Upstream`]: the one backend, and the only place that knows how it is reached.
 //!
-//! It hands on a head and then bytes. A request is built anew for the backend: nothing of the client's framing or
-//! headers goes along but its id and, where no key is configured, its `Authorization`. Redirects are not followed. A request is
-//! tried again only when it cannot have been read: the connection failed, or a pooled one was closed before it was
-//! written.
+//! It hands on a head and then bytes. A request is built anew for the backend: nothing of the client's framing goes along,
+//! and of its headers its id, those that `pass.rs` lets through and, where no key is configured, its `Authorization`.
+//! Redirects are not followed. A request is tried again only when it cannot have been read: the connection failed, or a
+//! pooled one was closed before it was written.
 
 use super::error::{ProxyError, retry_after};
 use super::metrics::Metrics;
+use super::request_body::RequestBody;
 use super::request_id::RequestId;
 use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config};
 use crate::openai::ApiError;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION,
@@ -23,8 +24,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Longest wait for one address to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +59,7 @@ pub(super) struct Answered {
 
 /// See the module's description.
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, RequestBody>,
     base: BaseUrl,
     key: Option<HeaderValue>,
     /// What a forward proxy wants that is sent the requests themselves.
@@ -122,7 +125,8 @@ impl Upstream {
         path: &str,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
-        self.send(Method::GET, path, Bytes::new(), client_key).await
+        let body = RequestBody::of(Bytes::new());
+        plain(self.send(Method::GET, path, json_headers(false), body, client_key).await?)
     }
 
     /// Asks for `POST path` with a JSON body; gives the head as soon as it is there, whatever its status.
@@ -132,25 +136,42 @@ impl Upstream {
         body: Bytes,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
-        self.send(Method::POST, path, body, client_key).await
+        plain(self.send(Method::POST, path, json_headers(true), RequestBody::of(body), client_key).await?)
+    }
+
+    /// Asks for what the client asks for in the backend's own words; gives whatever the backend answers.
+    pub(super) async fn pass(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: RequestBody,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Answered, ProxyError> {
+        self.send(method, path, headers, body, client_key).await
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
+        headers: HeaderMap,
+        body: RequestBody,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries = self.max_retries;
         loop {
-            let mut request = self.request(method.clone(), path, body.clone(), client_key)?;
+            let mut request =
+                self.request(method.clone(), path, headers.clone(), body.clone(), client_key)?;
             let connection = capture_connection(&mut request);
-            let error = match tokio::time::timeout(self.timeout, self.client.request(request)).await {
-                Ok(Ok(response)) => return answered(response, connection),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(ProxyError::TimedOut(self.timeout)),
+            let error = match self.head(request, &body).await? {
+                Ok(response) => return Ok(answered(response, connection)),
+                Err(error) if body.is_cut() => {
+                    tracing::debug!(%error, "the client's body broke off");
+                    return Err(ProxyError::BodyCut);
+                }
+                Err(error) => error,
             };
             if !error.is_connect() {
                 return Err(ProxyError::BrokenOff(cause(&error)));
@@ -166,24 +187,40 @@ impl Upstream {
         }
     }
 
+    /// Waits for the head. While the request is still coming the backend has nothing to answer.
+    async fn head(
+        &self,
+        request: Request<RequestBody>,
+        body: &RequestBody,
+    ) -> Result<Result<Response<Incoming>, Error>, ProxyError> {
+        let mut response = pin!(self.client.request(request));
+        let mut deadline = Instant::now() + self.timeout;
+        loop {
+            if let Ok(response) = tokio::time::timeout_at(deadline, &mut response).await {
+                return Ok(response);
+            }
+            match body.moved().map(|moved| moved + self.timeout).filter(|later| *later > deadline) {
+                Some(later) => deadline = later,
+                None => return Err(ProxyError::TimedOut(self.timeout)),
+            }
+        }
+    }
+
     fn request(
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
+        headers: HeaderMap,
+        body: RequestBody,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Request<Full<Bytes>>, ProxyError> {
-        let has_body = method != Method::GET;
+    ) -> Result<Request<RequestBody>, ProxyError> {
         let mut request = Request::builder()
             .method(method)
             .uri(self.base.join(path))
-            .body(Full::new(body))
+            .body(body)
             .map_err(|error| ProxyError::Unreachable(error.to_string()))?;
+        *request.headers_mut() = headers;
         let headers = request.headers_mut();
-        if has_body {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         // A compressed stream could not be translated as it comes.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -212,6 +249,17 @@ impl Upstream {
             retry_after: retry_after(&headers),
             with_client_key: client_key && self.forwards_client_key(),
             model: model.to_string(),
+        }
+    }
+
+    /// The body of an error, without the configured key, which no client is to learn. `None`: it is too long, or does not
+    /// come.
+    pub(super) async fn error_body(&self, body: Incoming) -> Option<Bytes> {
+        let body = tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect());
+        let body = body.await.ok()?.ok()?.to_bytes();
+        match std::str::from_utf8(&body).map(|text| (text, self.redacted(text, None))) {
+            Ok((text, clean)) if clean != text => Some(clean.into()),
+            _ => Some(body),
         }
     }
 
@@ -261,13 +309,28 @@ fn bearer(key: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn answered(response: Response<Incoming>, connection: CaptureConnection) -> Result<Answered, ProxyError> {
+/// The headers of a request that the proxy itself makes.
+fn json_headers(has_body: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    headers
+}
+
+fn answered(response: Response<Incoming>, connection: CaptureConnection) -> Answered {
     let (head, body) = response.into_parts();
-    match head.headers.get(CONTENT_ENCODING) {
+    Answered { status: head.status, headers: head.headers, body, connection }
+}
+
+/// An answer that can be read as it comes.
+fn plain(answer: Answered) -> Result<Answered, ProxyError> {
+    match answer.headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             Err(ProxyError::Encoded(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
         }
-        _ => Ok(Answered { status: head.status, headers: head.headers, body, connection }),
+        _ => Ok(answer),
     }
 }
 

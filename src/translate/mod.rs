@@ -7,6 +7,7 @@
 //! | the same with `raw` or `suffix` | `POST /completions` | [`write_generate`], [`StreamTranslator`] |
 //! | `POST /api/embed`, `POST /api/embeddings` | `POST /embeddings` | [`write_embed`], [`EmbedTranslator`] |
 //! | `GET /api/tags`, `POST /api/show` | `GET /models` | [`Catalogue`] |
+//! | `/v1/...` | `/...`, as it came | [`NamedModel`] |
 #![deny(clippy::indexing_slicing)]
 
 mod chat;
@@ -22,6 +23,7 @@ mod models;
 mod options;
 mod output;
 mod parts;
+mod pass;
 mod stream;
 mod tools;
 mod whole;
@@ -31,6 +33,7 @@ pub use embed::{EmbedReply, EmbedTranslator, write_embed};
 pub use fault::Fault;
 pub use generate::{is_completion, write_generate};
 pub use models::{Catalogue, ModelSettings};
+pub use pass::NamedModel;
 pub use stream::{Answering, BodyKind, StreamTranslator, Wanted};
 
 /// Where a request goes, below the backend's base URL.

@@ -39,6 +39,8 @@ mod limits;
 mod manage;
 mod models;
 mod operations;
+mod pass;
+mod pass_flow;
 mod patience;
 mod shutdown;
 mod smuggling;

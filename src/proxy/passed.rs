@@ -1,0 +1,148 @@
+//! [`PassedBody`]: a backend's body as the client's, byte for byte.
+//!
+//! Like `body.rs` it is pulled, with no task and no channel between the two sockets. It adds nothing, not even to an
+//! answer that breaks off: the client sees a body that does not end as HTTP says.
+
+use super::account::Account;
+use super::app::App;
+use super::error::ProxyError;
+use super::upstream::Answered;
+use bytes::Bytes;
+use hyper::body::{Body, Incoming, SizeHint};
+use hyper_util::client::legacy::connect::CaptureConnection;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The answer ends here, though it is not whole; the log has the reason.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CutShort;
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is cut short")
+    }
+}
+
+impl Error for CutShort {}
+
+/// See the module's description.
+pub(super) struct PassedBody {
+    /// `None` once it ended or is not wanted any more.
+    upstream: Option<Incoming>,
+    connection: CaptureConnection,
+    /// It broke off, and what came before is on its way.
+    has_failed: bool,
+    /// When the backend last sent something.
+    heard: Instant,
+    silence: Duration,
+    timer: Pin<Box<Sleep>>,
+    cut_off: Pin<Box<OwnedNotified>>,
+    app: Arc<App>,
+    account: Account,
+}
+
+impl PassedBody {
+    pub(super) fn new(answer: Answered, app: Arc<App>, account: Account) -> Self {
+        let now = Instant::now();
+        let silence = app.upstream.timeout();
+        PassedBody {
+            upstream: Some(answer.body),
+            connection: answer.connection,
+            has_failed: false,
+            heard: now,
+            silence,
+            timer: Box::pin(sleep_until(now + silence)),
+            cut_off: Box::pin(app.cut_off.notified()),
+            app,
+            account,
+        }
+    }
+
+    /// The next piece as the backend sent it. `None`: the end.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
+        if self.has_failed {
+            return self.end(Err(CutShort));
+        }
+        while let Some(upstream) = &mut self.upstream {
+            match Pin::new(&mut *upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let is_end = upstream.is_end_stream();
+                    self.heard = Instant::now();
+                    // Trailers belong to the backend's connection.
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    self.account.first_line();
+                    // A body of known length is not asked again behind its end.
+                    if is_end {
+                        self.upstream = None;
+                        self.account.end();
+                    }
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.fail(&ProxyError::AnswerCut(error.to_string()));
+                    self.has_failed = true;
+                    // The failure throws away what hyper has not written yet, so it gets a turn to do that.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => self.upstream = None,
+                Poll::Pending => {
+                    let error = ready!(self.poll_silence(cx));
+                    self.fail(&error);
+                    return self.end(Err(CutShort));
+                }
+            }
+        }
+        self.end(Ok(()))
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        !self.has_failed && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+
+    fn end(&mut self, result: Result<(), CutShort>) -> Poll<Option<Result<Bytes, CutShort>>> {
+        self.has_failed = false;
+        self.account.end();
+        Poll::Ready(result.err().map(Err))
+    }
+
+    /// The backend has nothing for now. Ready with the reason to wait no longer.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        if self.app.cut_off.is_now() || self.cut_off.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(ProxyError::Stopping);
+        }
+        let deadline = self.heard + self.silence;
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            // It is set once for many frames.
+            if self.timer.deadline() >= deadline {
+                return Poll::Ready(ProxyError::TimedOut(self.silence));
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    fn fail(&mut self, error: &ProxyError) {
+        self.upstream = None;
+        // A server that breaks off an answer often closes without saying so: nobody else is to meet that.
+        if let Some(connection) = self.connection.connection_metadata().as_ref() {
+            connection.poison();
+        }
+        let message = self.app.told(error, self.account.client_key());
+        self.account.fail(error.kind(), &message);
+    }
+}
