@@ -140,6 +140,67 @@ fn both_shapes_of_the_model_map() {
 }
 
 #[test]
+fn facts_by_glob_stand_beside_either_shape() {
+    let facts = r#""models": {"_": 1, "gpt-4o*": {"capabilities": ["Vision", "tools"], "context_length": 131072, "_why": "x"},
+        "bge-*": {"capabilities": ["embedding"], "embedding_length": 1024, "family": "bert", "parameter_size": "335M",
+        "quantization_level": "F16", "colour": "red"}}"#;
+    for text in [
+        format!(r#"{{"llama3": "gpt-4o", {facts}}}"#),
+        format!(r#"{{"model_mappings": {{"llama3": "gpt-4o"}}, {facts}}}"#),
+    ] {
+        let files = &[("map", text.as_str())];
+        let config =
+            World { args: &["--model-map=map"], env: &[("CAPABILITIES", "gpt-4o*=tools")], files }.config();
+        let models = &config.models;
+        assert_eq!(models.aliases.len(), 1, "{text}");
+        let [gpt, bge] = &models.map_overrides[..] else { panic!("{models:?}") };
+        assert_eq!((&*gpt.glob, gpt.context_length), ("gpt-4o*", Some(131_072)));
+        assert_eq!(gpt.capabilities.as_ref().unwrap(), &["vision", "tools"]);
+        assert_eq!((bge.embedding_length, bge.family.as_deref()), (Some(1024), Some("bert")));
+        assert_eq!(
+            (bge.parameter_size.as_deref(), bge.quantization_level.as_deref()),
+            (Some("335M"), Some("F16"))
+        );
+        assert_eq!(models.overrides.len(), 1, "what the settings say is kept apart");
+        assert!(
+            config.warnings.iter().any(|text| text.contains("models.bge-*.colour")),
+            "{:?}",
+            config.warnings
+        );
+    }
+}
+
+#[test]
+fn a_model_map_is_read_again_whole_or_not_at_all() {
+    let files = &[("map", r#"{"a": "b", "default_model": "c"}"#)];
+    let env = &[("MODEL_MAPPING_FILE", "map"), ("MODELS", "extra"), ("CAPABILITIES", "tools")];
+    let models = World { args: &[], env, files }.config().models;
+    let again = |text: &'static str| {
+        let read = move |path: &Path| {
+            assert_eq!(path, Path::new("map"));
+            Ok(text.as_bytes().to_vec())
+        };
+        models.with_map_read_again(read)
+    };
+    let (new, warnings) =
+        again(r#"{"model_mappings": {"x": "y"}, "models": {"x": {"family": "f"}}, "huh": 1}"#).unwrap();
+    assert_eq!(new.aliases, [("x".to_owned(), "y".to_owned())]);
+    assert_eq!((new.default_model, new.map_overrides.len()), (None, 1));
+    assert_eq!((new.extra, new.overrides), (models.extra.clone(), models.overrides.clone()), "not the map's");
+    assert_eq!(warnings, ["MODEL_MAPPING_FILE: the key \"huh\" means nothing"]);
+    for (text, fault) in [
+        ("{", "expected valid json"),
+        (" ", "expected a file with something in it"),
+        (r#"{"a": 1}"#, "expected a model name under \"a\""),
+    ] {
+        let faults = again(text).unwrap_err().to_string();
+        assert!(faults.starts_with("MODEL_MAPPING_FILE = \"map\": ") && faults.contains(fault), "{faults}");
+    }
+    let gone = models.with_map_read_again(|_| Err(io::ErrorKind::NotFound.into())).unwrap_err().to_string();
+    assert!(gone.contains("expected a readable file"), "{gone}");
+}
+
+#[test]
 fn a_wrong_model_map_is_refused_by_key() {
     let faults = |text: &str| {
         let files = &[("map", text)];
@@ -153,6 +214,22 @@ fn a_wrong_model_map_is_refused_by_key() {
     assert!(faults(r#"{"model_mappings": {}, "default_model": 3}"#)[0].ends_with("under \"default_model\""));
     assert!(faults(r#"{"": "x"}"#)[0].ends_with("under \"\""));
     assert!(faults(r#"{"x": " "}"#)[0].ends_with("under \"x\""));
+    for (facts, named) in [
+        (r#"[]"#, "an object of facts by glob under \"models\""),
+        (r#"{"m": 5}"#, "under \"models\", \"m\""),
+        (r#"{" ": {}}"#, "under \"models\", \" \""),
+        (r#"{"m": {"capabilities": "tools"}}"#, "under \"models\", \"m\", \"capabilities\""),
+        (r#"{"m": {"capabilities": ["flying"]}}"#, "insert, vision, embedding"),
+        (
+            r#"{"m": {"context_length": 0}}"#,
+            "a whole number from 1 up under \"models\", \"m\", \"context_length\"",
+        ),
+        (r#"{"m": {"context_length": "4k"}}"#, "context_length"),
+        (r#"{"m": {"family": 7}}"#, "a text under \"models\", \"m\", \"family\""),
+    ] {
+        let found = faults(&format!(r#"{{"models": {facts}}}"#));
+        assert!(found.len() == 1 && found[0].contains(named), "{facts}: {found:?}");
+    }
     assert!(faults("{\"a\": ")[0].contains("expected valid json"));
     assert!(faults("[]")[0].contains("expected a json object"));
     assert_eq!(faults(&"[".repeat(1 << 20)).len(), 1, "depth does not exhaust the stack");

@@ -69,8 +69,11 @@ fn nothing_given_is_a_whole_configuration() {
     assert_eq!(config.models.aliases, []);
     assert_eq!(config.models.default_model, None);
     assert_eq!(config.models.extra, [""; 0]);
-    assert_eq!(config.models.capabilities, None);
+    assert_eq!((config.models.include.len(), config.models.exclude.len()), (0, 0));
+    assert_eq!((&config.models.overrides, &config.models.map_overrides), (&vec![], &vec![]));
     assert_eq!(config.models.context_length, None);
+    assert_eq!(config.models.ttl, Duration::from_secs(300));
+    assert_eq!(config.models.map_file, None);
     assert_eq!(config.timeout, Duration::from_secs(300));
     assert_eq!(config.max_retries, 2);
     assert_eq!(config.max_body_bytes, 64 << 20);
@@ -142,9 +145,12 @@ fn every_flag_and_variable_reaches_its_field() {
         (
             "Tools,vision",
             &["--capabilities", "-c", "CAPABILITIES", "CAPACITIES"],
-            |c| c.models.capabilities.as_ref().unwrap().join(" "),
-            "tools vision",
+            |c| capabilities(&c.models),
+            "*=tools vision",
         ),
+        ("a*, b", &["--models-include", "MODELS_INCLUDE"], |c| c.models.include.join(" "), "a* b"),
+        ("a*, b", &["--models-exclude", "MODELS_EXCLUDE"], |c| c.models.exclude.join(" "), "a* b"),
+        ("60", &["--models-ttl", "MODELS_TTL"], |c| format!("{:?}", c.models.ttl), "60s"),
         (
             "8192",
             &["--context-length", "OLLAMA_CONTEXT_LENGTH"],
@@ -218,14 +224,51 @@ fn of_two_names_the_stronger_counts() {
     let listed = models(&["-m", "a,b", "--models=c", "-ma"], &[("MODELS", "z")]);
     assert_eq!(listed.extra, ["a", "b", "c"], "flags are joined, and beat the variable");
     let both = [("CAPACITIES", "tools"), ("CAPABILITIES", "vision")];
-    assert_eq!(models(&[], &both).capabilities.unwrap(), ["vision"]);
-    assert_eq!(models(&["-c", "insert", "-c=audio"], &both).capabilities.unwrap(), ["insert", "audio"]);
-    assert_eq!(models(&[], &[("CAPABILITIES", "[]")]).capabilities, None);
+    assert_eq!(capabilities(&models(&[], &both)), "*=vision");
+    assert_eq!(capabilities(&models(&["-c", "insert", "-c=audio"], &both)), "*=insert audio");
+    assert_eq!(capabilities(&models(&[], &[("CAPABILITIES", "[]")])), "");
 
     let origins = |args: Args, env: Env| with(args, env).config().origins;
     let both = [("CORS_ORIGINS", r#"["http://b"]"#), ("OLLAMA_ORIGINS", "http://a/,http://b")];
     assert_eq!(origins(&[], &both), ["http://a", "http://b"], "both variables are joined");
     assert_eq!(origins(&["--origins=*"], &both), ["*"]);
+}
+
+/// What the settings say that models can do, glob by glob.
+fn capabilities(models: &Models) -> String {
+    let said = models.overrides.iter().filter_map(|it| Some((&it.glob, it.capabilities.as_ref()?)));
+    said.map(|(glob, list)| format!("{glob}={}", list.join(" "))).collect::<Vec<_>>().join(";")
+}
+
+#[test]
+fn facts_about_models_go_by_glob() {
+    let models = |env: Env| with(&[], env).config().models;
+    for (text, read) in [
+        (
+            "tools;gpt-4o* = Vision,tools,vision; *embed*=embedding",
+            "*=tools;gpt-4o*=vision tools;*embed*=embedding",
+        ),
+        ("a=tools;a=vision;b=", "a=tools vision"),
+        (r#"["tools"]; x:7b=["insert"]"#, "*=tools;x:7b=insert"),
+    ] {
+        assert_eq!(capabilities(&models(&[("CAPABILITIES", text)])), read, "{text}");
+    }
+    let lengths = models(&[("OLLAMA_CONTEXT_LENGTH", "8192, gpt-4o*=131072;a/b=5")]);
+    assert_eq!(lengths.context_length, Some(8192));
+    let by_glob: Vec<_> = lengths.overrides.iter().map(|it| (&*it.glob, it.context_length)).collect();
+    assert_eq!(by_glob, [("gpt-4o*", Some(131_072)), ("a/b", Some(5))]);
+    for (name, text) in [
+        ("CAPABILITIES", "tools;a=flying"),
+        ("CAPABILITIES", "=tools"),
+        ("OLLAMA_CONTEXT_LENGTH", "a=0"),
+        ("OLLAMA_CONTEXT_LENGTH", "5,a=4k"),
+        ("MODELS_TTL", "-1"),
+        ("MODELS_TTL", "soon"),
+        ("MODELS_INCLUDE", "[1]"),
+    ] {
+        let faults = with(&[], &[(name, text)]).faults();
+        assert!(faults.len() == 1 && faults[0].starts_with(&format!("{name} = ")), "{text}: {faults:?}");
+    }
 }
 
 #[test]

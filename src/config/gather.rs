@@ -129,13 +129,18 @@ impl<R> Stage<R> {
     }
 
     pub(super) fn fault(&mut self, setting: &str, value: &str, expected: impl Into<String>) {
-        let value = if settings::is_secret(setting) { HIDDEN } else { value };
-        self.faults.push(ConfigError {
-            setting: setting.to_owned(),
-            // Enough to recognise it by.
-            value: value.chars().take(80).collect(),
-            expected: expected.into(),
-        });
+        self.faults.push(fault(setting, value, expected));
+    }
+}
+
+/// One fault, without what must not be shown.
+pub(super) fn fault(setting: &str, value: &str, expected: impl Into<String>) -> ConfigError {
+    let value = if settings::is_secret(setting) { HIDDEN } else { value };
+    ConfigError {
+        setting: setting.to_owned(),
+        // Enough to recognise it by.
+        value: value.chars().take(80).collect(),
+        expected: expected.into(),
     }
 }
 

@@ -11,12 +11,14 @@ mod backend;
 mod forward_proxy;
 mod gather;
 mod model_map;
+mod models;
 mod resolve;
 mod settings;
 mod values;
 
 pub use backend::{BaseUrl, Secret};
 pub use forward_proxy::ForwardProxy;
+pub use models::{MapFile, Models, Override};
 pub use settings::{SETTINGS, Setting, settings_markdown};
 
 use gather::{Asked, Stage};
@@ -90,10 +92,15 @@ impl Config {
         self.backend.key = None;
         self.backend.proxy = None;
         self.backend.profile = Profile::Standard;
-        self.models.aliases.clear();
-        self.models.default_model = None;
-        self.models.extra.clear();
-        self.models.capabilities = None;
+        let models = &mut self.models;
+        models.aliases.clear();
+        models.default_model = None;
+        for names in [&mut models.extra, &mut models.include, &mut models.exclude] {
+            names.clear();
+        }
+        models.map_overrides.clear();
+        models.overrides.clear();
+        models.map_file = None;
     }
 }
 
@@ -170,21 +177,6 @@ pub enum Profile {
     LlamaCpp,
     /// Only what the OpenAI API documents.
     Standard,
-}
-
-/// What clients are told about models beside what the backend says.
-#[derive(Clone, Debug)]
-pub struct Models {
-    /// Name for clients, name at the backend; in the order of the file.
-    pub aliases: Vec<(String, String)>,
-    /// The backend's model for names that nobody knows.
-    pub default_model: Option<String>,
-    /// Further names to list.
-    pub extra: Vec<String>,
-    /// What every model can do, if someone has said so.
-    pub capabilities: Option<Vec<String>>,
-    /// The context length of models that do not tell theirs.
-    pub context_length: Option<u64>,
 }
 
 /// What to log, and how.

@@ -2,10 +2,10 @@
 //! at. A fault does not end the reading: whoever has three settings wrong is told of three.
 
 use super::gather::Stage;
-use super::model_map::{self, ModelMap};
+use super::models::contents;
 use super::{
-    Backend, BaseUrl, Command, Config, ForwardProxy, HIDDEN, Level, Listen, Log, Models, Secret, Setting,
-    backend, forward_proxy, settings, values,
+    Backend, BaseUrl, Command, Config, ForwardProxy, HIDDEN, Level, Listen, Log, Secret, Setting, backend,
+    forward_proxy, settings, values,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         Some(Config {
             listen,
             backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile?, proxy },
-            models,
+            models: models?,
             timeout: timeout?,
             max_retries: retries?,
             max_body_bytes: max_body_bytes?,
@@ -148,42 +148,6 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         Some((path.into(), bytes))
     }
 
-    fn models(&mut self) -> Models {
-        const NAMES: &str = "a json list of names, or names with commas between";
-        let map = self.model_map();
-        let known = format!("a list of {}", values::CAPABILITIES.join(", "));
-        let capabilities = self.entries(&settings::CAPABILITIES, &known, values::capability);
-        Models {
-            aliases: map.aliases,
-            default_model: map.default_model,
-            extra: self.entries(&settings::MODELS, NAMES, |name| Some(name.to_owned())).unwrap_or_default(),
-            // An empty list says no more than none: `[]` was the default where this variable comes from.
-            capabilities: capabilities.filter(|list| !list.is_empty()),
-            context_length: self.take(&settings::CONTEXT_LENGTH, "a whole number from 1 up", |text| {
-                values::whole(text, 1, u64::MAX)
-            }),
-        }
-    }
-
-    fn model_map(&mut self) -> ModelMap {
-        let Some((name, path, bytes)) = self.file(&settings::MODEL_MAP) else {
-            return Default::default();
-        };
-        match model_map::parse(&bytes) {
-            Ok(map) => {
-                let unknown = map.unknown.iter();
-                self.warnings.extend(unknown.map(|key| format!("{name}: the key {key:?} means nothing")));
-                map
-            }
-            Err(faults) => {
-                for expected in faults {
-                    self.fault(name, &path, expected);
-                }
-                Default::default()
-            }
-        }
-    }
-
     fn log(&mut self, command: Command) -> Option<Log> {
         const LEVEL: &str = "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL";
         let level = self.take(&settings::LOG_LEVEL, LEVEL, values::level);
@@ -233,13 +197,13 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
     }
 
     /// The value that wins: the last flag, else the first variable, else the default.
-    fn winner(&self, setting: &Setting) -> Option<(&'static str, String)> {
+    pub(super) fn winner(&self, setting: &Setting) -> Option<(&'static str, String)> {
         let default = (!setting.default.is_empty())
             .then(|| (setting.envs.first().copied().unwrap_or_default(), setting.default.into()));
         names(setting).find_map(|name| self.text(name).map(|text| (name, text))).or(default)
     }
 
-    fn take<T>(
+    pub(super) fn take<T>(
         &mut self,
         setting: &Setting,
         expected: &str,
@@ -260,7 +224,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         self.parsed(name, &text, expected, parse)
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         name: &str,
         text: &str,
@@ -275,18 +239,13 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
     }
 
     /// The entries of a list, each once. Repeated flags are joined, and so are the two variables of the origins.
-    fn entries(
+    pub(super) fn entries(
         &mut self,
         setting: &Setting,
         expected: &str,
         parse: impl Fn(&str) -> Option<String>,
     ) -> Option<Vec<String>> {
-        let mut read: Vec<&str> = names(setting).filter(|name| self.is_given(name)).collect();
-        let is_flag = read.first() == Some(&setting.name);
-        if is_flag || setting.name != settings::ORIGINS.name {
-            read.truncate(1);
-        }
-        let given: Vec<_> = self.given.iter().filter(|(name, _)| read.contains(name)).cloned().collect();
+        let given = self.texts(setting);
         let mut entries = Vec::new();
         for (name, text) in &given {
             for entry in self.parsed(name, text, expected, values::list).unwrap_or_default() {
@@ -299,17 +258,23 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         (!given.is_empty()).then_some(entries)
     }
 
+    /// The texts that count, each with the name it was given by.
+    pub(super) fn texts(&self, setting: &Setting) -> Vec<(&'static str, String)> {
+        let mut read: Vec<&str> = names(setting).filter(|name| self.is_given(name)).collect();
+        let is_flag = read.first() == Some(&setting.name);
+        if is_flag || setting.name != settings::ORIGINS.name {
+            read.truncate(1);
+        }
+        self.given.iter().filter(|(name, _)| read.contains(name)).cloned().collect()
+    }
+
     /// The file that a setting names: the name it was given by, its path and what is in it.
-    fn file(&mut self, setting: &Setting) -> Option<(&'static str, String, Vec<u8>)> {
+    pub(super) fn file(&mut self, setting: &Setting) -> Option<(&'static str, String, Vec<u8>)> {
         let (name, path) = self.winner(setting)?;
-        match (self.read)(Path::new(&path)) {
-            Ok(bytes) if bytes.trim_ascii().is_empty() => {
-                self.fault(name, &path, "a file with something in it");
-                None
-            }
+        match contents(&self.read, Path::new(&path)) {
             Ok(bytes) => Some((name, path, bytes)),
-            Err(error) => {
-                self.fault(name, &path, format!("a readable file ({error})"));
+            Err(expected) => {
+                self.fault(name, &path, expected);
                 None
             }
         }

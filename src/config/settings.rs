@@ -113,21 +113,46 @@ pub(super) const ORIGINS: Setting = Setting::new("--origins", &["OLLAMA_ORIGINS"
 
 pub(super) const MODEL_MAP: Setting = Setting::new("--model-map", &["MODEL_MAPPING_FILE"], "PATH").says(
     "models.json",
-    "A JSON file of aliases: `{\"llama3\": \"gpt-4o\"}`, or the same under `model_mappings` \
-         beside a `default_model`.",
+    "A JSON file of aliases: `{\"llama3\": \"gpt-4o\"}`, or the same under `model_mappings`; beside them \
+         `default_model`, and facts by glob under `models`. Read again on SIGHUP.",
 );
 pub(super) const MODELS: Setting = Setting::new("--models", &["MODELS"], "LIST")
     .short('m')
     .says("gpt-4o,o3-mini", "Models to list beside those the backend lists.");
-pub(super) const CAPABILITIES: Setting =
-    Setting::new("--capabilities", &["CAPABILITIES", "CAPACITIES"], "LIST").short('c').says(
-        "tools,vision",
-        "What every model is said to be capable of: completion, tools, insert, vision, embedding, \
-         thinking, audio, image.",
+pub(super) const MODELS_INCLUDE: Setting = Setting::new("--models-include", &["MODELS_INCLUDE"], "GLOBS")
+    .says(
+        "openai/*,*/*:free",
+        "Which of the backend's models to list; the others can still be asked by name.",
     );
-pub(super) const CONTEXT_LENGTH: Setting =
-    Setting::new("--context-length", &["OLLAMA_CONTEXT_LENGTH"], "TOKENS")
-        .says("131072", "The context length to report for models whose own is not known.");
+pub(super) const MODELS_EXCLUDE: Setting = Setting::new("--models-exclude", &["MODELS_EXCLUDE"], "GLOBS")
+    .says("whisper-*,tts-*,dall-e-*", "Which of the backend's models not to list; beats MODELS_INCLUDE.");
+pub(super) const MODELS_TTL: Setting =
+    Setting::new("--models-ttl", &["MODELS_TTL"], "SECONDS").default("300").says(
+        "60",
+        "How long the backend's list of models is good; an older one is still answered at once, and asked for anew \
+         behind that.",
+    );
+pub(super) const CAPABILITIES: Setting = Setting::new(
+    "--capabilities",
+    &["CAPABILITIES", "CAPACITIES"],
+    "LIST",
+)
+.short('c')
+.says(
+    "tools;gpt-4o*=tools,vision",
+    "What every model is said to be capable of, or GLOB=LIST for some: completion, tools, insert, vision, \
+         embedding, thinking, audio, image; of the globs that match, the one with most letters counts.",
+);
+pub(super) const CONTEXT_LENGTH: Setting = Setting::new(
+    "--context-length",
+    &["OLLAMA_CONTEXT_LENGTH"],
+    "TOKENS",
+)
+.says(
+    "32768,gpt-4o*=131072",
+    "The context length to report for models whose own is not known, and GLOB=TOKENS for some whatever the \
+         backend says.",
+);
 pub(super) const OLLAMA_VERSION: Setting =
     Setting::new("--ollama-version", &["OLLAMA_VERSION_REPORTED"], "N.N.N")
         .default("0.17.6")
@@ -185,6 +210,9 @@ pub const SETTINGS: &[Setting] = &[
     ORIGINS,
     MODEL_MAP,
     MODELS,
+    MODELS_INCLUDE,
+    MODELS_EXCLUDE,
+    MODELS_TTL,
     CAPABILITIES,
     CONTEXT_LENGTH,
     OLLAMA_VERSION,

@@ -26,6 +26,12 @@ pub struct Listed {
     pub family: String,
     /// Tokens of context, when known.
     pub context_length: Option<u64>,
+    /// Numbers in an embedding, when known.
+    pub embedding_length: Option<u64>,
+    /// `8.0B`, or empty.
+    pub parameter_size: String,
+    /// `Q4_K_M`, or empty.
+    pub quantization_level: String,
     /// `completion`, `tools`, ...
     pub capabilities: Vec<String>,
 }
@@ -98,9 +104,12 @@ pub fn write_show(model: &Listed, asked: &str, out: &mut BytesMut) {
     json.string(ARCHITECTURE);
     json.key("general.basename");
     json.string(asked);
-    if let Some(tokens) = model.context_length {
-        json.key_text(&format!("{ARCHITECTURE}.context_length"));
-        json.uint(tokens);
+    let lengths = [("context_length", model.context_length), ("embedding_length", model.embedding_length)];
+    for (name, length) in lengths {
+        if let Some(length) = length {
+            json.key_text(&format!("{ARCHITECTURE}.{name}"));
+            json.uint(length);
+        }
     }
     json.end_object();
     write_capabilities(model, &mut json);
@@ -119,7 +128,7 @@ pub fn write_ps(out: &mut BytesMut) {
     json.end_object();
 }
 
-fn write_details(model: &Listed, with_context: bool, json: &mut JsonWriter<'_>) {
+fn write_details(model: &Listed, with_lengths: bool, json: &mut JsonWriter<'_>) {
     json.begin_object();
     for (name, value) in [("parent_model", ""), ("format", ""), ("family", model.family.as_str())] {
         json.key(name);
@@ -129,13 +138,18 @@ fn write_details(model: &Listed, with_context: bool, json: &mut JsonWriter<'_>) 
     json.begin_array();
     json.string(&model.family);
     json.end_array();
-    for name in ["parameter_size", "quantization_level"] {
+    let sizes =
+        [("parameter_size", &model.parameter_size), ("quantization_level", &model.quantization_level)];
+    for (name, value) in sizes {
         json.key(name);
-        json.string("");
+        json.string(value);
     }
-    if let Some(tokens) = model.context_length.filter(|_| with_context) {
-        json.key("context_length");
-        json.uint(tokens);
+    let lengths = [("context_length", model.context_length), ("embedding_length", model.embedding_length)];
+    for (name, length) in lengths {
+        if let Some(length) = length.filter(|_| with_lengths) {
+            json.key(name);
+            json.uint(length);
+        }
     }
     json.end_object();
 }
@@ -173,6 +187,9 @@ mod tests {
             modified_at: Timestamp::from_unix_seconds(seconds),
             family: "library".to_string(),
             context_length: None,
+            embedding_length: None,
+            parameter_size: String::new(),
+            quantization_level: String::new(),
             capabilities: vec!["completion".to_string()],
         }
     }

@@ -8,7 +8,7 @@ use super::operations::Readiness;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
 use crate::openai::{Dialect, Profile, Refused};
-use crate::translate::ModelSettings;
+use crate::translate::{ModelSettings, Override};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,17 +48,10 @@ impl App {
     /// # Errors
     /// When the CA file cannot be used.
     pub(super) fn new(config: &Config, on_loopback: bool) -> Result<Self, String> {
-        let models = &config.models;
         let metrics = Arc::new(Metrics::new(&config.backend.base.origin()));
         Ok(App {
             upstream: Upstream::new(config, &metrics)?,
-            models: Models::new(ModelSettings {
-                aliases: models.aliases.clone(),
-                default_model: models.default_model.clone(),
-                extra: models.extra.clone(),
-                capabilities: models.capabilities.clone(),
-                context_length: models.context_length,
-            }),
+            models: Models::new(model_settings(&config.models), config.models.ttl),
             guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
             metrics,
             readiness: Readiness::default(),
@@ -120,6 +113,31 @@ impl CutOff {
     /// Ends when the moment comes.
     pub(super) fn notified(&self) -> OwnedNotified {
         Arc::clone(&self.waiting).notified_owned()
+    }
+}
+
+/// What the configuration says of models, as the catalogue takes it. What the settings say comes after what the model
+/// map says: of equal globs the later counts.
+pub(super) fn model_settings(models: &config::Models) -> ModelSettings {
+    let overrides = models.map_overrides.iter().chain(&models.overrides).cloned();
+    ModelSettings {
+        aliases: models.aliases.clone(),
+        default_model: models.default_model.clone(),
+        extra: models.extra.clone(),
+        include: models.include.clone(),
+        exclude: models.exclude.clone(),
+        overrides: overrides
+            .map(|it| Override {
+                glob: it.glob,
+                capabilities: it.capabilities,
+                context_length: it.context_length,
+                embedding_length: it.embedding_length,
+                family: it.family,
+                parameter_size: it.parameter_size,
+                quantization_level: it.quantization_level,
+            })
+            .collect(),
+        context_length: models.context_length,
     }
 }
 

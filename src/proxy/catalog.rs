@@ -1,108 +1,132 @@
-//! [`Models`]: the backend's models, asked for once and then remembered for a while.
+//! [`Models`]: the backend's models, asked for once and then remembered. A list that has grown old is still answered at
+//! once, while a new one is asked for behind it.
 //!
 //! A backend without a list still serves: names then go to it as they are.
 
 use super::error::ProxyError;
 use super::upstream::Upstream;
-use crate::openai::parse_models;
+use crate::openai::{Model, parse_models};
 use crate::translate::{Catalogue, ModelSettings};
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a list is good, and how long a failure to get one is not tried again for a name's sake.
-const FRESH: Duration = Duration::from_secs(300);
-const FAILED: Duration = Duration::from_secs(10);
+/// How long a failure to get a list is not tried again, and for how long a name that is not in a list is not looked for
+/// in a newer one.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Longest list read: some hundred bytes a model, and no backend has ten thousand.
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Longest wait for a list.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Where clients bring their own keys: so many keys' lists are remembered, the last used first.
+/// Where clients bring their own keys: so many keys' lists are remembered, the last asked for first.
 const MAX_KEYS: usize = 16;
 
 /// See the module's description.
 pub(super) struct Models {
-    settings: ModelSettings,
-    known: Mutex<Vec<Known>>,
-    /// Held while asking, so that a burst of first requests asks once.
+    state: Mutex<State>,
+    /// How long a list is good.
+    ttl: Duration,
+    /// Held while asking in a request's name, so that a burst of first requests asks once.
     asking: tokio::sync::Mutex<()>,
+    /// Wakes [`Models::refresh`].
+    wanted: Notify,
+}
+
+struct State {
+    settings: Arc<ModelSettings>,
+    known: Vec<Known>,
+    /// Whose lists are to be asked for anew.
+    to_refresh: VecDeque<Option<HeaderValue>>,
 }
 
 /// What one key's requests found out; another's list is none of theirs.
 #[derive(Clone, Default)]
 struct Known {
     key: Option<HeaderValue>,
-    list: Option<(Instant, Arc<Catalogue>)>,
+    list: Option<List>,
     failed: Option<(Instant, StatusCode, String)>,
+    is_refreshing: bool,
+}
+
+#[derive(Clone)]
+struct List {
+    at: Instant,
+    /// As the backend gave it, for when the settings change.
+    models: Arc<Vec<Model>>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Known {
-    fn fresh(&self) -> Option<Arc<Catalogue>> {
-        self.list.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, list)| Arc::clone(list))
+    fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.list.as_ref().map(|list| Arc::clone(&list.catalogue))
     }
 
-    fn old(&self) -> Option<Arc<Catalogue>> {
-        self.list.as_ref().map(|(_, list)| Arc::clone(list))
+    /// The list, if it is not older than this.
+    fn within(&self, age: Duration) -> Option<Arc<Catalogue>> {
+        self.list.as_ref().filter(|list| list.at.elapsed() < age).map(|list| Arc::clone(&list.catalogue))
     }
 
     fn failed_lately(&self) -> bool {
-        self.failed.as_ref().is_some_and(|(at, ..)| at.elapsed() < FAILED)
+        self.failed.as_ref().is_some_and(|(at, ..)| at.elapsed() < PAUSE)
     }
 }
 
 impl Models {
-    pub(super) fn new(settings: ModelSettings) -> Self {
-        Models { settings, known: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(settings: ModelSettings, ttl: Duration) -> Self {
+        let (known, to_refresh) = (Vec::new(), VecDeque::new());
+        Models {
+            state: Mutex::new(State { settings: Arc::new(settings), known, to_refresh }),
+            ttl,
+            asking: tokio::sync::Mutex::new(()),
+            wanted: Notify::new(),
+        }
     }
 
-    pub(super) fn settings(&self) -> &ModelSettings {
-        &self.settings
+    pub(super) fn settings(&self) -> Arc<ModelSettings> {
+        Arc::clone(&self.state().settings)
     }
 
-    /// The list, asked for when there is none that is fresh. An old one is better than none.
+    /// Other settings from now on, for the lists that are known too.
+    pub(super) fn set(&self, settings: ModelSettings) {
+        let mut state = self.state();
+        for list in state.known.iter_mut().filter_map(|known| known.list.as_mut()) {
+            list.catalogue = Arc::new(Catalogue::new(&list.models, &settings, digest));
+        }
+        state.settings = Arc::new(settings);
+    }
+
+    /// The list: at once when there is any, else when the backend has answered.
     pub(super) async fn list(
         &self,
         upstream: &Upstream,
         client_key: Option<&HeaderValue>,
     ) -> Result<Arc<Catalogue>, ProxyError> {
         let key = client_key.filter(|_| upstream.forwards_client_key());
-        if let Some(list) = self.known(key).fresh() {
-            return Ok(list);
+        match self.at_once(key) {
+            Some(list) => Ok(list),
+            None => self.ask(upstream, key, self.ttl).await,
         }
-        let waiting_since = Instant::now();
-        let _asking = self.asking.lock().await;
-        let mut known = self.known(key);
-        if let Some(list) = known.fresh() {
-            return Ok(list);
+    }
+
+    /// The list as it is now, or was a moment ago: for a name that is not in an older one.
+    pub(super) async fn latest(
+        &self,
+        upstream: &Upstream,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Arc<Catalogue>, ProxyError> {
+        let key = client_key.filter(|_| upstream.forwards_client_key());
+        let known = self.known(key);
+        match known.catalogue().filter(|_| known.failed_lately()) {
+            Some(list) => Ok(list),
+            None => self.ask(upstream, key, PAUSE.min(self.ttl)).await,
         }
-        if let Some((at, status, message)) = &known.failed
-            && *at >= waiting_since
-        {
-            return known.old().ok_or_else(|| ProxyError::Again(*status, message.clone()));
-        }
-        let loading = tokio::time::timeout(LIST_TIMEOUT, self.load(upstream, client_key));
-        let loaded = loading.await.unwrap_or(Err(ProxyError::ModelList("it does not answer in time")));
-        let old = known.old();
-        let result = match loaded {
-            Ok(list) => {
-                let list = Arc::new(list);
-                known.list = Some((Instant::now(), Arc::clone(&list)));
-                known.failed = None;
-                Ok(list)
-            }
-            Err(error) => {
-                let message = upstream.redacted(&error.to_string(), client_key);
-                tracing::debug!(message, "cannot get the list of models");
-                known.failed = Some((Instant::now(), error.status(), message));
-                old.ok_or(error)
-            }
-        };
-        self.remember(known);
-        result
     }
 
     /// The backend's name for a client's name. Without a list names go to the backend as they are.
@@ -112,52 +136,140 @@ impl Models {
         upstream: &Upstream,
         client_key: Option<&HeaderValue>,
     ) -> String {
-        if let Some(id) = self.settings.alias(name) {
+        let settings = self.settings();
+        if let Some(id) = settings.alias(name) {
             return id.to_string();
         }
         let known = self.known(client_key.filter(|_| upstream.forwards_client_key()));
         let list = match known.failed_lately() {
-            true => known.old(),
+            true => known.catalogue(),
             false => self.list(upstream, client_key).await.ok(),
         };
         let listed = list.as_ref().and_then(|list| list.backend_name(name));
-        listed.unwrap_or_else(|| self.settings.unlisted(name)).to_string()
+        listed.unwrap_or_else(|| settings.unlisted(name)).to_string()
+    }
+
+    /// Asks for the lists that have grown old, one after the other, for as long as the proxy serves.
+    pub(super) async fn refresh(&self, upstream: &Upstream) -> Infallible {
+        loop {
+            let next = self.state().to_refresh.pop_front();
+            match next {
+                Some(key) => {
+                    let loaded = self.load(upstream, key.as_ref()).await;
+                    // Whoever asks next reads the outcome.
+                    let _told = self.note(upstream, key.as_ref(), loaded);
+                }
+                None => self.wanted.notified().await,
+            }
+        }
+    }
+
+    /// The list that is known, if any. One that is old is asked for anew behind it.
+    fn at_once(&self, key: Option<&HeaderValue>) -> Option<Arc<Catalogue>> {
+        let mut state = self.state();
+        let known = state.known.iter_mut().find(|known| known.key.as_ref() == key)?;
+        let list = known.catalogue()?;
+        if known.within(self.ttl).is_none() && !known.is_refreshing && !known.failed_lately() {
+            known.is_refreshing = true;
+            state.to_refresh.push_back(key.cloned());
+            self.wanted.notify_one();
+        }
+        Some(list)
+    }
+
+    /// Waits for the backend's list, unless another request just has. An old one is better than none.
+    async fn ask(
+        &self,
+        upstream: &Upstream,
+        key: Option<&HeaderValue>,
+        max_age: Duration,
+    ) -> Result<Arc<Catalogue>, ProxyError> {
+        let waiting_since = Instant::now();
+        let _asking = self.asking.lock().await;
+        let known = self.known(key);
+        let has_just_come = known.list.as_ref().is_some_and(|list| list.at >= waiting_since);
+        if let Some(list) = known.within(if has_just_come { Duration::MAX } else { max_age }) {
+            return Ok(list);
+        }
+        if let Some((at, status, message)) = &known.failed
+            && *at >= waiting_since
+        {
+            return known.catalogue().ok_or_else(|| ProxyError::Again(*status, message.clone()));
+        }
+        let loaded = self.load(upstream, key).await;
+        self.note(upstream, key, loaded)
+    }
+
+    /// Remembers what came of asking.
+    fn note(
+        &self,
+        upstream: &Upstream,
+        key: Option<&HeaderValue>,
+        loaded: Result<Vec<Model>, ProxyError>,
+    ) -> Result<Arc<Catalogue>, ProxyError> {
+        let mut state = self.state();
+        let at = state.known.iter().position(|known| known.key.as_ref() == key);
+        let mut known = at.map(|at| state.known.remove(at)).unwrap_or_default();
+        known.key = key.cloned();
+        known.is_refreshing = false;
+        let result = match loaded {
+            Ok(models) => {
+                let catalogue = Arc::new(Catalogue::new(&models, &state.settings, digest));
+                let (models, at) = (Arc::new(models), Instant::now());
+                known.list = Some(List { at, models, catalogue: Arc::clone(&catalogue) });
+                known.failed = None;
+                Ok(catalogue)
+            }
+            Err(error) => {
+                let message = upstream.redacted(&error.to_string(), key);
+                tracing::debug!(message, "cannot get the list of models");
+                known.failed = Some((Instant::now(), error.status(), message));
+                known.catalogue().ok_or(error)
+            }
+        };
+        state.known.insert(0, known);
+        state.known.truncate(MAX_KEYS);
+        result
     }
 
     fn known(&self, key: Option<&HeaderValue>) -> Known {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.iter().find(|known| known.key.as_ref() == key);
-        found.cloned().unwrap_or_else(|| Known { key: key.cloned(), ..Known::default() })
+        let state = self.state();
+        state.known.iter().find(|known| known.key.as_ref() == key).cloned().unwrap_or_default()
     }
 
-    fn remember(&self, new: Known) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|known| known.key != new.key);
-        known.truncate(MAX_KEYS - 1);
-        known.insert(0, new);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load(
         &self,
         upstream: &Upstream,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Catalogue, ProxyError> {
+    ) -> Result<Vec<Model>, ProxyError> {
+        let loading = tokio::time::timeout(LIST_TIMEOUT, self.models(upstream, client_key));
+        loading.await.unwrap_or(Err(ProxyError::ModelList("it does not answer in time")))
+    }
+
+    async fn models(
+        &self,
+        upstream: &Upstream,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Vec<Model>, ProxyError> {
         let answer = upstream.get("/models", client_key).await?;
         match answer.status {
             status if status.is_success() => {}
             // No list there: what the settings name is all there is.
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-                if !self.settings.extra.is_empty() || !self.settings.aliases.is_empty() =>
+                if self.settings().names_any() =>
             {
-                return Ok(Catalogue::new(&[], &self.settings, digest));
+                return Ok(Vec::new());
             }
             _ => return Err(upstream.refusal(answer, "", client_key.is_some()).await),
         }
         let body = Limited::new(answer.body, MAX_LIST_BYTES).collect().await;
         let body =
             body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?.to_bytes();
-        let models = parse_models(&body).map_err(ProxyError::ModelList)?;
-        Ok(Catalogue::new(&models, &self.settings, digest))
+        parse_models(&body).map_err(ProxyError::ModelList)
     }
 }
 

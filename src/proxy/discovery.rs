@@ -33,8 +33,13 @@ pub(super) async fn show(
 
 /// What is known of the model of this name.
 pub(super) async fn find(app: &App, name: &str, key: Option<&HeaderValue>) -> Result<Listed, ProxyError> {
+    let list = match app.models.list(&app.upstream, key).await {
+        // The backend may have got it a moment ago.
+        Ok(list) if list.find(name).is_none() => app.models.latest(&app.upstream, key).await,
+        list => list,
+    };
     let settings = app.models.settings();
-    match app.models.list(&app.upstream, key).await {
+    match list {
         Ok(list) => match list.find(name) {
             Some(entry) => Ok(entry.clone()),
             None if settings.default_model.is_some() => Ok(settings.unlisted_entry(name, catalog::digest)),

@@ -10,6 +10,7 @@ mod embed;
 mod error;
 mod guard;
 mod handler;
+mod hangup;
 mod health;
 mod manage;
 mod metrics;

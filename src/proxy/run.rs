@@ -2,7 +2,7 @@
 
 use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
-use super::{handler, health, resolve, server};
+use super::{handler, hangup, health, resolve, server};
 use crate::config::{Command, Config, Listen};
 use std::fmt;
 use std::future::pending;
@@ -77,7 +77,7 @@ pub fn run(command: Command, config: Config) -> Result<(), RunError> {
 }
 
 async fn run_proxy(config: Config) -> Result<(), RunError> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(config.models.map_file.is_some())?;
     let listener = bind(&config.listen).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
@@ -100,13 +100,20 @@ async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signal
         let app = Arc::clone(&app);
         move |request| handler::handle(Arc::clone(&app), request)
     };
-    let Signals { first, second } = signals;
+    let Signals { first, second, hangup } = signals;
     let cut_off = || app.cut_off.come();
-    server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off).await;
+    let serving =
+        server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off);
+    // The two beside it never end.
+    tokio::select! {
+        () = serving => {}
+        never = app.models.refresh(&app.upstream) => match never {},
+        () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => {}
+    }
 }
 
 async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(false)?;
     let backend_listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(RunError::Start)?;
     let backend_address = backend_listener.local_addr().map_err(RunError::Start)?;
     config.use_demo_backend(backend_address);
@@ -183,6 +190,8 @@ async fn bind_port(listen: &Listen, port: u16) -> io::Result<TcpListener> {
 struct Signals {
     first: Stops,
     second: Stops,
+    /// SIGHUP, where it means anything. It is left alone elsewhere: who closes the terminal ends the program.
+    hangup: Option<Signal>,
 }
 
 struct Stops {
@@ -192,13 +201,15 @@ struct Stops {
 }
 
 impl Signals {
-    fn new() -> Result<Self, RunError> {
+    fn new(with_hangup: bool) -> Result<Self, RunError> {
         let stops = |skip| -> io::Result<Stops> {
             let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             Ok(Stops { terminate, interrupt, skip })
         };
         let (first, second) = (stops(0).map_err(RunError::Start)?, stops(1).map_err(RunError::Start)?);
-        Ok(Signals { first, second })
+        let hangup =
+            with_hangup.then(|| signal(SignalKind::hangup())).transpose().map_err(RunError::Start)?;
+        Ok(Signals { first, second, hangup })
     }
 }
 

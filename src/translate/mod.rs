@@ -16,6 +16,7 @@ mod embed;
 mod fault;
 mod framing;
 mod generate;
+mod glob;
 mod history;
 mod logprobs;
 mod media;
@@ -32,7 +33,7 @@ pub use chat::write_chat;
 pub use embed::{EmbedReply, EmbedTranslator, write_embed};
 pub use fault::Fault;
 pub use generate::{is_completion, write_generate};
-pub use models::{Catalogue, ModelSettings};
+pub use models::{Catalogue, ModelSettings, Override};
 pub use pass::NamedModel;
 pub use stream::{Answering, BodyKind, StreamTranslator, Wanted};
 

@@ -212,7 +212,7 @@ fn what_the_settings_say_of_models_is_listed_and_shown() {
     names.sort_unstable();
     assert_eq!(names, ["extra:latest", "m:latest"]);
     let shown = proxy.post("/api/show", &json!({"model": "extra"})).json();
-    assert_eq!(shown["capabilities"], json!(["tools", "vision"]));
+    assert_eq!(shown["capabilities"], json!(["completion", "tools", "vision"]));
     assert_eq!(shown["model_info"]["openai.context_length"], 4096);
 }
 
