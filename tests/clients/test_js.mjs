@@ -225,6 +225,35 @@ each("name_is_found_and_echoed", ["echo", "echo:latest", "ECHO"], async (model) 
   for (const ask of Object.values(ways)) assert.equal((await upstream(ask(model))).body.model, "echo");
 });
 
+// --- embeddings -------------------------------------------------------------------------------------------------
+
+const sameVectors = (found, expected) => {
+  const near = (a, b) => Math.abs(a - b) < 1e-7;
+  const same = found.length === expected.length && found.every((vector, at) =>
+    vector.length === expected[at].length && vector.every((number, n) => near(number, expected[at][n])));
+  assert.ok(same, inspect(found));
+};
+
+test("embed_gives_unit_vectors_in_order", async () => {
+  const unit = [1 / 3, 2 / 3, -2 / 3];
+  const answer = await client.embed({ model: "embed", input: ["a", "b"] });
+  sameVectors(answer.embeddings, [unit, unit]);
+  assert.deepEqual([answer.model, answer.prompt_eval_count], ["embed", 2]);
+  sameVectors((await client.embed({ model: "Embed:latest", input: "a", truncate: true })).embeddings, [unit]);
+  const short = await client.embed({ model: "embed", input: ["a", "b"], dimensions: 2 });
+  sameVectors(short.embeddings, Array(2).fill([5 ** -0.5, 2 * 5 ** -0.5]));
+  assert.deepEqual((await client.embed({ model: "embed", input: [] })).embeddings, []);
+});
+
+test("embeddings_of_old_scale_nothing", async () => {
+  assert.deepEqual(await client.embeddings({ model: "embed", prompt: "a" }), { embedding: [1, 2, -2] });
+});
+
+each("embed_errors_have_their_status", [["err429", 429], ["err500", 500], ["missing", 404]], async ([model, status]) => {
+  assert.equal((await refused(client.embed({ model, input: "a" }))).status_code, status);
+  assert.equal((await refused(client.embeddings({ model, prompt: "a" }))).status_code, status);
+});
+
 // --- authorization ----------------------------------------------------------------------------------------------
 
 test("authorization_of_client_and_proxy", async () => {

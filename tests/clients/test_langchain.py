@@ -1,4 +1,5 @@
-"""LangChain's Ollama integration, unmodified, through the proxy: chat, stream, tools, structured output, errors.
+"""LangChain's Ollama integration, unmodified, through the proxy: chat, stream, tools, structured output, embeddings,
+errors.
 
 usage: PROXY=URL PROXY_DOWN=URL test_langchain.py
 """
@@ -10,7 +11,7 @@ import sys
 from cases import case, each, run
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_ollama import ChatOllama, OllamaLLM
+from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from ollama import ResponseError
 from pydantic import BaseModel
 
@@ -80,6 +81,19 @@ def a_round_of_tools():
 def structured_output_is_parsed(method):
     person = model("json").with_structured_output(Person, method=method).invoke("who?")
     assert person == Person(name="Ada", age=36), person
+
+
+@case
+def texts_become_unit_vectors_in_order():
+    unit = [1 / 3, 2 / 3, -2 / 3]
+    embedder = OllamaEmbeddings(model="embed", base_url=PROXY)
+    for found, count in (
+        (embedder.embed_documents(["a", "b"]), 2),
+        ([embedder.embed_query("a")], 1),
+        (asyncio.run(embedder.aembed_documents(["a", "b"])), 2),
+    ):
+        assert len(found) == count, found
+        assert all(len(one) == 3 and all(abs(a - b) < 1e-7 for a, b in zip(one, unit)) for one in found), found
 
 
 @each([("err429", 429), ("err500", 500), ("missing", 404)])

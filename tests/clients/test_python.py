@@ -427,6 +427,53 @@ def name_is_found_and_echoed(name):
         assert upstream_of(ask(name))["body"]["model"] == "echo", name
 
 
+# --- embeddings --------------------------------------------------------------------------------------------------
+
+UNIT = [1 / 3, 2 / 3, -2 / 3]
+
+
+def same_vectors(found, expected) -> None:
+    found = [list(vector) for vector in found]
+    assert [len(vector) for vector in found] == [len(vector) for vector in expected], found
+    pairs = [pair for one, other in zip(found, expected) for pair in zip(one, other)]
+    assert all(abs(a - b) < 1e-7 for a, b in pairs), (found, expected)
+
+
+def async_embed(model: str, texts, **more):
+    return asyncio.run(AsyncClient(PROXY, timeout=TIMEOUT_S).embed(model, texts, **more))
+
+
+@each([client.embed, async_embed, Client(KEYED, timeout=TIMEOUT_S).embed])
+def embed_gives_unit_vectors_in_order(ask):
+    answer = ask("embed", ["a", "b"], truncate=True, keep_alive="5m", options={"num_ctx": 8192})
+    same_vectors(answer.embeddings, [UNIT, UNIT])
+    assert (answer.model, answer.prompt_eval_count) == ("embed", 2), answer
+    assert answer.total_duration >= answer.load_duration > 0, answer
+    same_vectors(ask("Embed:latest", "a").embeddings, [UNIT])
+    assert ask("embed", []).embeddings == [] and ask("embed", "").embeddings == []
+
+
+@case
+def embed_cuts_to_the_dimensions():
+    same_vectors(client.embed("embed", ["a", "b"], dimensions=2).embeddings, [[5 ** -0.5, 2 * 5 ** -0.5]] * 2)
+    same_vectors(client.embed("embed", "a", dimensions=4096).embeddings, [UNIT])
+
+
+@case
+def embeddings_of_old_scale_nothing():
+    assert list(client.embeddings("embed", "a").embedding) == [1, 2, -2]
+    assert list(client.embeddings("embed", "").embedding) == []
+
+
+@each([("err429", 429, "slow down"), ("err500", 500, "crashed"), ("missing", 404, "not found"),
+       ("err401", 502, "incorrect api key")])
+def embed_errors_have_their_status(which):
+    model, status, text = which
+    for ask in (client.embed, async_embed, client.embeddings):
+        error = refused(ask, model, "a")
+        assert error.status_code == status and text in error.error, (error.status_code, error.error)
+
+
 # --- authorization -----------------------------------------------------------------------------------------------
 
 
@@ -494,7 +541,8 @@ def error_with_the_proxys_own_key_is_not_401():
 def error_when_the_backend_is_down_is_502():
     asker = Client(DOWN, timeout=TIMEOUT_S)
     for ask in (lambda: asker.chat("plain", ASK), lambda: asker.chat("plain", ASK, stream=True),
-                lambda: asker.generate("plain", "hi"), lambda: asker.generate("plain", "hi", stream=True), asker.list):
+                lambda: asker.generate("plain", "hi"), lambda: asker.generate("plain", "hi", stream=True), asker.list,
+                lambda: asker.embed("embed", "a")):
         error = refused(ask)
         assert error.status_code == 502 and error.error, (error.status_code, error.error)
     assert http.get(DOWN).text == "Ollama is running", "the proxy itself is there"
@@ -553,7 +601,9 @@ def error_as_the_first_event_has_a_status():
 
 @each([("chat", b"", 400, "missing request body"), ("generate", b"", 400, "missing request body"),
        ("chat", b"{}", 400, "model is required"), ("generate", b"{}", 404, "model '' not found"),
-       ("show", b"{}", 400, "model is required"), ("chat", b'{"model":', 400, ""), ("generate", b"[1]", 400, "")])
+       ("show", b"{}", 400, "model is required"), ("embed", b"{}", 404, "model '' not found"),
+       ("embeddings", b"{}", 400, "model is required"),
+       ("embed", b'{"model":"embed","input":[1]}', 400, "invalid input type"), ("chat", b'{"model":', 400, ""), ("generate", b"[1]", 400, "")])
 def request_that_is_wrong_is_told_so(which):
     path, body, status, text = which
     answer = http.post(f"{PROXY}/api/{path}", content=body)

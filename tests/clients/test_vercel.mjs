@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { generateText, Output, stepCountIs, streamText, tool } from "ai";
+import { embed, embedMany, generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { createOllama } from "ollama-ai-provider-v2";
 import { z } from "zod";
 
@@ -52,6 +52,17 @@ test("structured output is parsed", async () => {
   const schema = z.object({ name: z.string(), age: z.number() });
   const answer = await generateText(ask("json", { output: Output.object({ schema }) }));
   assert.deepEqual(answer.output, { name: "Ada", age: 36 });
+});
+
+test("texts become unit vectors in order", async () => {
+  const model = ollama.embeddingModel("embed");
+  const unit = [1 / 3, 2 / 3, -2 / 3];
+  const isUnit = (vector) => vector.length === 3 && vector.every((number, at) => Math.abs(number - unit[at]) < 1e-7);
+  const many = await embedMany({ model, values: ["a", "b"], maxRetries: 0 });
+  assert.equal(many.embeddings.length, 2);
+  assert.ok(many.embeddings.every(isUnit), inspect(many.embeddings));
+  assert.equal(many.usage.tokens, 2);
+  assert.ok(isUnit((await embed({ model, value: "a", maxRetries: 0 })).embedding));
 });
 
 for (const [model, status] of [["err429", 429], ["err500", 500], ["missing", 404]]) {

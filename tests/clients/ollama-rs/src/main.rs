@@ -7,6 +7,7 @@ use ollama_rs::error::OllamaError;
 use ollama_rs::generation::chat::ChatMessage;
 use ollama_rs::generation::chat::request::ChatMessageRequest;
 use ollama_rs::generation::completion::request::GenerationRequest;
+use ollama_rs::generation::embeddings::request::GenerateEmbeddingsRequest;
 use ollama_rs::generation::parameters::FormatType;
 use serde_json::json;
 use std::process::ExitCode;
@@ -78,6 +79,15 @@ async fn structured_output_is_json(ollama: &Ollama) -> Outcome {
     same(person, json!({"name": "Ada", "age": 36}))
 }
 
+async fn texts_become_unit_vectors_in_order(ollama: &Ollama) -> Outcome {
+    let request = GenerateEmbeddingsRequest::new("embed".to_string(), vec!["a", "b"].into());
+    let vectors = ollama.generate_embeddings(request).await.map_err(said)?.embeddings;
+    let unit = [1.0_f32 / 3.0, 2.0 / 3.0, -2.0 / 3.0];
+    let near = |vector: &Vec<f32>| vector.iter().zip(unit).all(|(a, b)| (a - b).abs() < 1e-7);
+    let lengths: Vec<_> = vectors.iter().map(Vec::len).collect();
+    same((lengths, vectors.iter().all(near)), (vec![3, 3], true)).map_err(|error| format!("{error}: {vectors:?}"))
+}
+
 async fn models_are_listed(ollama: &Ollama) -> Outcome {
     let models = ollama.list_local_models().await.map_err(said)?;
     same(models.iter().any(|model| model.name == "plain:latest"), true)?;
@@ -105,6 +115,7 @@ async fn main() -> ExitCode {
         ("generate_answers", generate_answers(ollama).await),
         ("a_round_of_tools", a_round_of_tools(ollama).await),
         ("structured_output_is_json", structured_output_is_json(ollama).await),
+        ("texts_become_unit_vectors_in_order", texts_become_unit_vectors_in_order(ollama).await),
         ("models_are_listed", models_are_listed(ollama).await),
         ("errors_say_what_is_wrong", errors_say_what_is_wrong(ollama).await),
     ];
