@@ -4,12 +4,14 @@
 //! The crate `allocation-counter` brings the counting allocator, because `unsafe` is forbidden here in tests too. It
 //! counts this thread only, so tests that run beside this one do not disturb it. Not promised, and not counted here:
 //! the beginning and the end of an answer, tool calls and token probabilities, and events that a read cut in two.
+//!
+//! A list of vectors is held once, and the client's answer costs no more than a vector at a time.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
-use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
-use ollama_openai_proxy::translate::{Answering, BodyKind, StreamTranslator, Wanted};
+use ollama_openai_proxy::ollama::{EmbedEndpoint, EmbedRequest, Endpoint, Think, Timestamp};
+use ollama_openai_proxy::translate::{Answering, BodyKind, EmbedTranslator, StreamTranslator, Wanted};
 use ollama_openai_proxy::wire::SseDecoder;
 use std::time::Duration;
 
@@ -186,4 +188,45 @@ fn what_follows_the_end_is_not_kept() {
         }
     });
     assert_eq!((info.count_total, info.bytes_current), (0, 0), "{info:?}");
+}
+
+/// A list of so many vectors, in digits or packed, and of unit length or not.
+fn vectors(count: usize, vector: &str) -> Bytes {
+    let element = |index: usize| format!("{{\"index\":{index},\"embedding\":{vector}}}");
+    let elements: Vec<String> = (0..count).rev().map(element).collect();
+    Bytes::from(format!("{{\"data\":[{}],\"usage\":{{\"prompt_tokens\":1}}}}", elements.join(",")))
+}
+
+#[test]
+fn vectors_are_held_once_and_written_one_at_a_time() {
+    const TEXTS: usize = 100;
+    let request = format!("{{\"model\":\"m\",\"input\":[{}]}}", ["\"a\""; TEXTS].join(","));
+    let digits = |number: &str| format!("[{}]", [number; 1024].join(","));
+    // 1/32 is what makes 1024 equal numbers a unit vector; the packed numbers are all 1.0.
+    let packed = format!("\"{}\"", "AACAPwAAgD8AAIA/".repeat(341) + "AACAPw==");
+    for vector in [digits("0.03125"), digits("-0.0312500009313"), digits("2.5"), packed] {
+        let body = vectors(TEXTS, &vector);
+        let request = EmbedRequest::parse(EmbedEndpoint::Embed, request.as_bytes()).unwrap();
+        let mut translator = EmbedTranslator::new(&request);
+        let reading = measure(|| body.chunks(16 << 10).for_each(|read| translator.push(read).unwrap()));
+        let mut reply = None;
+        let ordering = measure(|| reply = translator.finish(Duration::ZERO, Duration::ZERO).ok());
+        let mut reply = reply.unwrap();
+        let mut out = BytesMut::with_capacity(64 << 10);
+        let writing = measure(|| {
+            while !reply.is_over() {
+                out.clear();
+                reply.write_next(&mut out);
+            }
+        });
+        // Beside the vectors: the one that is being read, in a buffer that doubles, and what points to them.
+        let most = (body.len() + 5 * vector.len() + TEXTS * 256) as u64;
+        assert!(reading.bytes_max <= most, "{} bytes for a body of {}", reading.bytes_max, body.len());
+        assert!(ordering.bytes_max <= (TEXTS * 256) as u64, "{ordering:?}");
+        assert_eq!(writing.bytes_max, 0, "{writing:?}");
+        assert!(
+            writing.bytes_current <= -((TEXTS * vector.len()) as i64) + 4096,
+            "each is let go: {writing:?}"
+        );
+    }
 }

@@ -13,7 +13,7 @@
 mod case;
 
 use bytes::{Bytes, BytesMut};
-use case::{Asked, Body, Case, LOAD, NOW, STARTED_AT_NS, translated};
+use case::{Asked, Body, Case, LOAD, NOW, STARTED_AT_NS, embedded, translated};
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
 use ollama_openai_proxy::translate::{Answering, BodyKind, StreamTranslator, Wanted};
 use std::fs;
@@ -56,10 +56,13 @@ fn outcome(case: &Case) -> (Option<Vec<u8>>, Vec<u8>) {
         (Asked::Backend { request, question }, Some(Body { kind, bytes })) => {
             (Some(request.to_vec()), translated(&question.wanted(), *kind, [bytes.clone()]))
         }
+        (Asked::Vectors { request, question }, Some(Body { bytes, .. })) => {
+            (Some(request.to_vec()), embedded(&question, [bytes.clone()]))
+        }
         (Asked::Answered(body), Some(_)) => {
             panic!("{}: the backend is not asked: {}", case.name, shown(Some(&body)))
         }
-        (Asked::Backend { request, .. }, None) => {
+        (Asked::Backend { request, .. } | Asked::Vectors { request, .. }, None) => {
             panic!("{}: the backend is asked {}, and no file answers", case.name, shown(Some(&request)))
         }
     }
@@ -84,7 +87,7 @@ fn every_row_has_its_case() {
     let cases = case::all();
     let rows: Vec<&str> = cases.iter().filter_map(Case::row).collect();
     let numbers = |letter: char, last: usize| (1..=last).map(move |number| format!("{letter}{number:02}"));
-    let wanted = numbers('F', 24).chain(numbers('J', 14)).chain(numbers('E', 9));
+    let wanted = numbers('F', 24).chain(numbers('J', 14)).chain(numbers('E', 9)).chain(numbers('M', 3));
     // F18 is floor 3's; F24 is too large to store and made below.
     let missing: Vec<String> = wanted
         .filter(|row| row != "F18" && row != "F24")
@@ -114,7 +117,8 @@ fn check_lines(name: &str, text: &str) {
         let value: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error} in {line}"));
         assert!(value.is_object(), "{name}: {line}");
-        let is_last = value.get("error").is_some() || value["done"] == true;
+        let is_whole = ["error", "embeddings", "embedding"].iter().any(|name| value.get(name).is_some());
+        let is_last = is_whole || value["done"] == true;
         assert_eq!(is_last, at + 1 == lines.len(), "{name}: {line}");
         assert!(line.len() < MAX_LINE_BYTES, "{name}: a line of {} bytes", line.len());
     }

@@ -11,7 +11,7 @@
 mod case;
 
 use bytes::{Bytes, BytesMut};
-use case::{Asked, Body, LOAD, NOW, STARTED_AT_NS, translated};
+use case::{Asked, Body, LOAD, NOW, STARTED_AT_NS, embedded, translated};
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
 use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, Wanted};
 use proptest::prelude::*;
@@ -72,6 +72,24 @@ fn every_golden_stream_byte_by_byte_gives_the_same_lines() {
         let found = translated(wanted, body.kind, single);
         assert_same(name, &[], &found, &whole(wanted, body));
     });
+}
+
+#[test]
+fn every_golden_list_of_vectors_cut_anywhere_gives_the_same_answer() {
+    let mut count = 0;
+    for case in case::all() {
+        let (Asked::Vectors { question, .. }, Some(body)) = (case.ask(), &case.upstream) else { continue };
+        count += 1;
+        let expected = embedded(&question, [body.bytes.clone()]);
+        let len = body.bytes.len();
+        for cut in 0..=len {
+            let found = embedded(&question, parts(&body.bytes, &[cut]));
+            assert_same(&case.name, &[cut], &found, &expected);
+        }
+        let single = (0..len).map(|at| body.bytes.slice(at..at + 1));
+        assert_same(&case.name, &[], &embedded(&question, single), &expected);
+    }
+    assert!(count >= 50, "{count} lists");
 }
 
 /// The lengths of the middle part where a stream is too long to try every pair of cuts: one byte of anything, a line

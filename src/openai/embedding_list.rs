@@ -214,7 +214,7 @@ impl EmbeddingList {
     fn take_element(&mut self, text: &[u8]) -> Result<(), EmbeddingFault> {
         let at = self.embeddings.len();
         if at == self.wanted {
-            return Err(EmbeddingFault::Malformed(format!("there are more embeddings than the {at} texts")));
+            return Err(EmbeddingFault::Malformed(more_or_less(at, &"more")));
         }
         let embedding = Embedding::read(text).map_err(|bad| {
             EmbeddingFault::Malformed(match bad {
@@ -273,7 +273,7 @@ fn member(key: &[u8]) -> Result<Member, EmbeddingFault> {
 fn in_order(embeddings: Vec<Embedding>, wanted: usize) -> Result<Vec<Embedding>, EmbeddingFault> {
     let count = embeddings.len();
     if count != wanted {
-        return Err(EmbeddingFault::Malformed(format!("there are {count} embeddings for {wanted} texts")));
+        return Err(EmbeddingFault::Malformed(more_or_less(wanted, &count)));
     }
     let mut places: Vec<Option<Embedding>> = Vec::new();
     places.resize_with(wanted, || None);
@@ -291,6 +291,10 @@ fn in_order(embeddings: Vec<Embedding>, wanted: usize) -> Result<Vec<Embedding>,
     }
     // As many as there are places, and none twice: none is missing.
     Ok(places.into_iter().flatten().collect())
+}
+
+fn more_or_less(wanted: usize, found: &dyn std::fmt::Display) -> String {
+    format!("expected an embedding for each of {wanted} texts, found {found}")
 }
 
 fn unexpected(byte: u8) -> EmbeddingFault {

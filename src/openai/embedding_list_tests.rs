@@ -59,8 +59,11 @@ fn what_is_no_list_is_told() {
         (r#"{"data" [{"embedding":[1]}]}"#, "unexpected '[' in JSON"),
         (r#"{data:[]}"#, "unexpected 'd' in JSON"),
         (r#"{"a":tru,"data":[{"embedding":[1]}]}"#, "unexpected end of JSON input at offset 3"),
-        (r#"{"data":[{"embedding":[1]},{"embedding":[1]}]}"#, "there are more embeddings than the 1 texts"),
-        (r#"{"data":[]}"#, "there are 0 embeddings for 1 texts"),
+        (
+            r#"{"data":[{"embedding":[1]},{"embedding":[1]}]}"#,
+            "expected an embedding for each of 1 texts, found more",
+        ),
+        (r#"{"data":[]}"#, "expected an embedding for each of 1 texts, found 0"),
         (r#"{"data":[{"embedding":[1],"index":1}]}"#, "data[0].index is 1 of 1 texts"),
         (r#"{"data":[{"embedding":[1,NaN]}]}"#, "data[0]: embedding contains NaN or Inf values"),
         (r#"{"data":[5]}"#, "data[0]: expected an object, found number"),

@@ -107,7 +107,7 @@ fn what_is_wrong_with_the_answer_is_said() {
     let said = "the backend sent something that is not an answer: ";
     assert_eq!(
         answered(Embed, "", r#"{"embedding":[1]}"#).unwrap_err(),
-        format!("{said}there are 1 embeddings for 2 texts")
+        format!("{said}expected an embedding for each of 2 texts, found 1")
     );
     let mut translator = EmbedTranslator::new(&EmbedRequest::parse(Embed, &request(Embed, "")).unwrap());
     let fault = translator.push(br#"{"data":[{"embedding":[NaN]}"#).unwrap_err();

@@ -186,7 +186,11 @@ fn answers_that_are_none_are_502_and_their_connection_is_not_used_again() {
     let said = "the backend sent something that is not an answer: ";
     let cut = "the backend's answer ended before it was complete";
     let table: [(&'static str, u16, String); 10] = [
-        (r#"{"data":[{"embedding":[1]}]}"#, 502, format!("{said}there are 1 embeddings for 2 texts")),
+        (
+            r#"{"data":[{"embedding":[1]}]}"#,
+            502,
+            format!("{said}expected an embedding for each of 2 texts, found 1"),
+        ),
         (
             r#"{"data":[{"embedding":[1],"index":0},{"embedding":[1],"index":0}]}"#,
             502,
@@ -200,7 +204,7 @@ fn answers_that_are_none_are_502_and_their_connection_is_not_used_again() {
         (
             r#"{"data":[{"embedding":[1]},{"embedding":[1]},{"embedding":[1]}]}"#,
             502,
-            format!("{said}there are more embeddings than the 2 texts"),
+            format!("{said}expected an embedding for each of 2 texts, found more"),
         ),
         (
             r#"{"data":[{"embedding":[1]},{"embedding":[NaN]}]}"#,

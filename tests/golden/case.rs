@@ -12,10 +12,13 @@
 
 use bytes::{Bytes, BytesMut};
 use ollama_openai_proxy::ollama::{
-    self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Timestamp,
+    self, ChatRequest, Common, DoneReason, EmbedEndpoint, EmbedRequest, Endpoint, GenerateRequest, KeepAlive,
+    Texts, Timestamp,
 };
 use ollama_openai_proxy::openai::{self, Dialect, Profile};
-use ollama_openai_proxy::translate::{self, BodyKind, Catalogue, ModelSettings, StreamTranslator, Wanted};
+use ollama_openai_proxy::translate::{
+    self, BodyKind, Catalogue, EmbedTranslator, ModelSettings, StreamTranslator, Wanted,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +53,8 @@ pub(crate) struct Body {
 pub(crate) enum Asked<'a> {
     /// The backend is asked this.
     Backend { request: Bytes, question: Box<Question<'a>> },
+    /// It is asked for vectors.
+    Vectors { request: Bytes, question: EmbedRequest<'a> },
     /// The client has its answer already.
     Answered(Vec<u8>),
 }
@@ -122,6 +127,9 @@ impl Case {
 
     /// What happens to the client's request.
     pub(crate) fn ask(&self) -> Asked<'_> {
+        if let Some(endpoint) = self.embed_endpoint() {
+            return self.ask_for_vectors(endpoint);
+        }
         let question = match Question::parse(&self.name, &self.client) {
             Ok(question) => question,
             Err(error) => return Asked::Answered(error_body(&error.to_string())),
@@ -141,6 +149,28 @@ impl Case {
             Ok(()) => Asked::Backend { request: request.freeze(), question: Box::new(question) },
             Err(error) => Asked::Answered(error_body(&error.to_string())),
         }
+    }
+
+    fn embed_endpoint(&self) -> Option<EmbedEndpoint> {
+        match self.name.split('/').next()? {
+            "embed" => Some(EmbedEndpoint::Embed),
+            "embeddings" => Some(EmbedEndpoint::Embeddings),
+            _ => None,
+        }
+    }
+
+    fn ask_for_vectors(&self, endpoint: EmbedEndpoint) -> Asked<'_> {
+        let question = match EmbedRequest::parse(endpoint, &self.client) {
+            Ok(question) => question,
+            Err(error) => return Asked::Answered(error_body(&error.to_string())),
+        };
+        let mut out = BytesMut::new();
+        if question.texts == Texts::None {
+            ollama::write_no_embedding(endpoint, &question.model, &mut out);
+            return Asked::Answered(out.to_vec());
+        }
+        translate::write_embed(&question, &self.backend_name(&question.model), self.dialect, &mut out);
+        Asked::Vectors { request: out.freeze(), question }
     }
 
     /// The backend's name of a model: out of its list, else the client's name without `:latest`.
@@ -220,6 +250,22 @@ pub(crate) fn translated(
         }
     }
     out.to_vec()
+}
+
+/// The same where vectors were asked for: an answer is an object without a line end.
+pub(crate) fn embedded(question: &EmbedRequest<'_>, parts: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
+    let mut translator = EmbedTranslator::new(question);
+    let pushed = parts.into_iter().try_for_each(|part| translator.push(&part));
+    match pushed.and_then(|()| translator.finish(NOW, LOAD)) {
+        Ok(mut reply) => {
+            let mut out = BytesMut::new();
+            while !reply.is_over() {
+                reply.write_next(&mut out);
+            }
+            out.to_vec()
+        }
+        Err(fault) => error_body(&fault.to_string()),
+    }
 }
 
 /// As the handler on floor 3 reads a content type.
