@@ -35,6 +35,9 @@
 //! `{"error": "..."}`, what fails behind it is one last line of that form. The last line waits for the usage that
 //! backends send behind the finish reason.
 //!
+//! A request for `/v1/...` is in the backend's own words already: it takes a shorter way, through `proxy/pass.rs`, on which
+//! only the model's name is touched.
+//!
 //! # Where to look
 //!
 //! A quirk of what backends *send* is a case in [`openai::ChatCompletionChunk`] or in the tool calls of [`translate`];

@@ -169,6 +169,6 @@ async fn deliver(app: Arc<App>, answer: Answered, is_head: bool, mut account: Ac
         };
     }
     account.set_status(status.as_u16());
-    let body = PassedBody::new(answer, app, account);
+    let body = PassedBody::new(answer.body, app, account);
     reply::passed(status, headers, ReplyBody::Passed(Box::new(body)))
 }

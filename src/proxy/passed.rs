@@ -6,10 +6,8 @@
 use super::account::Account;
 use super::app::App;
 use super::error::ProxyError;
-use super::upstream::Answered;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming, SizeHint};
-use hyper_util::client::legacy::connect::CaptureConnection;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -36,9 +34,6 @@ impl Error for CutShort {}
 pub(super) struct PassedBody {
     /// `None` once it ended or is not wanted any more.
     upstream: Option<Incoming>,
-    connection: CaptureConnection,
-    /// It broke off, and what came before is on its way.
-    has_failed: bool,
     /// When the backend last sent something.
     heard: Instant,
     silence: Duration,
@@ -49,13 +44,11 @@ pub(super) struct PassedBody {
 }
 
 impl PassedBody {
-    pub(super) fn new(answer: Answered, app: Arc<App>, account: Account) -> Self {
+    pub(super) fn new(upstream: Incoming, app: Arc<App>, account: Account) -> Self {
         let now = Instant::now();
         let silence = app.upstream.timeout();
         PassedBody {
-            upstream: Some(answer.body),
-            connection: answer.connection,
-            has_failed: false,
+            upstream: Some(upstream),
             heard: now,
             silence,
             timer: Box::pin(sleep_until(now + silence)),
@@ -67,9 +60,6 @@ impl PassedBody {
 
     /// The next piece as the backend sent it. `None`: the end.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
-        if self.has_failed {
-            return self.end(Err(CutShort));
-        }
         while let Some(upstream) = &mut self.upstream {
             match Pin::new(&mut *upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -89,11 +79,10 @@ impl PassedBody {
                     return Poll::Ready(Some(Ok(bytes)));
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    // What came before is written by now: the backend's connection, a task of the same thread, hands over
+                    // one piece a turn.
                     self.fail(&ProxyError::AnswerCut(error.to_string()));
-                    self.has_failed = true;
-                    // The failure throws away what hyper has not written yet, so it gets a turn to do that.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return self.end(Err(CutShort));
                 }
                 Poll::Ready(None) => self.upstream = None,
                 Poll::Pending => {
@@ -107,7 +96,7 @@ impl PassedBody {
     }
 
     pub(super) fn is_end(&self) -> bool {
-        !self.has_failed && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+        self.upstream.as_ref().is_none_or(Body::is_end_stream)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -115,7 +104,6 @@ impl PassedBody {
     }
 
     fn end(&mut self, result: Result<(), CutShort>) -> Poll<Option<Result<Bytes, CutShort>>> {
-        self.has_failed = false;
         self.account.end();
         Poll::Ready(result.err().map(Err))
     }
@@ -138,10 +126,6 @@ impl PassedBody {
 
     fn fail(&mut self, error: &ProxyError) {
         self.upstream = None;
-        // A server that breaks off an answer often closes without saying so: nobody else is to meet that.
-        if let Some(connection) = self.connection.connection_metadata().as_ref() {
-            connection.poison();
-        }
         let message = self.app.told(error, self.account.client_key());
         self.account.fail(error.kind(), &message);
     }

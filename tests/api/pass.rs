@@ -477,6 +477,18 @@ fn a_redirect_is_not_followed_and_not_handed_on() {
 }
 
 #[test]
+fn a_backend_that_leaves_http_is_a_bad_gateway() {
+    let backend = serving(|_, peer| {
+        peer.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    });
+    let proxy = Proxy::before(&backend);
+    let asked = [("connection", "upgrade"), ("upgrade", "websocket")];
+    let answer = proxy.ask("GET", "/v1/realtime", &asked, None);
+    assert_eq!(openai_error(&answer).0, 502);
+    assert_eq!(got(&backend).pop().unwrap().header("upgrade"), None);
+}
+
+#[test]
 fn no_client_learns_the_proxys_key_from_an_error() {
     let backend = serving(|request, peer| {
         let key = request.header("authorization").unwrap();

@@ -290,11 +290,12 @@ fn an_upload_that_its_client_breaks_off_is_broken_off_at_the_backend() {
         let mut upload = Upload::accept(&listener);
         upload.read_until(b"first");
         client.close_write();
-        if !leaves {
-            // It may still listen, or may not: hyper takes its end for the end of both.
-            let _ = client.try_head();
+        if leaves {
+            drop(client);
+        } else {
+            assert_eq!(client.head().status, 400, "it is the client's fault");
+            proxy.wait_for_log("the reason", |log| log.contains("error=\"the request body ended early\""));
         }
-        drop(client);
         let rest = upload.0.read(&mut [0; 10]);
         assert!(matches!(rest, Ok(0) | Err(_)), "the backend's connection goes on: {rest:?}");
         assert!(!rest.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
