@@ -14,6 +14,7 @@ usage: backend.py PORT
 
 import asyncio
 import base64
+import hashlib
 import json
 import socket
 import struct
@@ -292,6 +293,12 @@ async def respond(answer: Answer) -> None:
         return
     if method == "GET" and path.startswith("/v1/models/"):
         await answer.json(200, {"id": path.removeprefix("/v1/models/"), "object": "model", "owned_by": "scripts"})
+        return
+    if (method, path) == ("POST", "/v1/audio/transcriptions"):
+        # What arrived, told so that any byte more or less is seen.
+        kind, _, boundary = answer.request["headers"]["content-type"].partition("; boundary=")
+        data = answer.request["body"].replace(boundary, "").encode("latin-1")
+        await answer.json(200, {"text": f"{kind}: {len(data)} {hashlib.sha256(data).hexdigest()}"})
         return
     if method != "POST" or path not in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
         await answer.json(404, {"error": {"message": f"no route {method} {path}", "type": "invalid_request_error"}})
