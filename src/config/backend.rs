@@ -12,7 +12,7 @@ pub struct Secret(String);
 
 impl Secret {
     /// The key without the blanks around it, if it can stand in a header.
-    pub(super) fn new(text: &str) -> Option<Self> {
+    pub(crate) fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         values::is_key(text).then(|| Self(text.to_owned()))
     }

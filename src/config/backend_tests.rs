@@ -21,6 +21,9 @@ fn a_key_is_never_shown() {
         (&[], &[("OPENAI_API_KEY", bad)]),
         (&[], &[("OPENAI_API_KEY", KEY), ("OPENAI_API_KEY_FILE", "two")]),
         (&[], &[("OPENAI_API_KEY_FILE", "sk-CANARY-absent")]),
+        (&[], &[("PROXY_API_KEY", bad)]),
+        (&[], &[("PROXY_API_KEY", KEY), ("PROXY_API_KEY_FILE", "two")]),
+        (&["--proxy-api-key-file", "sk-CANARY-absent"], &[]),
         (&["--api-key-file", "sk-CANARY-absent"], &[]),
         (&["--api-key", KEY], &[]),
         (&["--api-key", KEY, "--port=x"], &[]),
@@ -51,6 +54,25 @@ fn the_flag_for_a_key_says_where_keys_go() {
     for word in ["OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "visible to every user"] {
         assert!(faults[0].contains(word), "{faults:?}");
     }
+}
+
+#[test]
+fn a_key_for_clients_closes_the_open_door_and_is_not_asked_for_by_the_demo() {
+    let open = ("OLLAMA_HOST", "0.0.0.0");
+    let warnings = |env: Env| with(&[], env).config().warnings.join(" ");
+    assert!(warnings(&[open]).contains("other machines, and clients need no key: set PROXY_API_KEY"));
+    assert!(!warnings(&[open, ("PROXY_API_KEY", "pk-1")]).contains("other machines"));
+    let key = |args: Args| with(args, &[("PROXY_API_KEY", "pk-1")]).config().proxy_key;
+    assert_eq!(key(&[]).unwrap().expose(), "pk-1");
+    assert_eq!(key(&["demo"]), None);
+    let files = &[("a", "pk-a"), ("b", "pk-b")];
+    let env = &[("PROXY_API_KEY", "pk-a"), ("PROXY_API_KEY_FILE", "b")];
+    let faults = World { args: &[], env, files }.faults();
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults[0].starts_with("PROXY_API_KEY = <hidden>: expected the same key as in PROXY_API_KEY_FILE"),
+        "{faults:?}"
+    );
 }
 
 #[test]

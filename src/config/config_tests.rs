@@ -107,6 +107,13 @@ fn every_flag_and_variable_reaches_its_field() {
             |c| c.backend.key.as_ref().unwrap().expose().into(),
             "sk-file",
         ),
+        ("pk-1", &["PROXY_API_KEY"], |c| c.proxy_key.as_ref().unwrap().expose().into(), "pk-1"),
+        (
+            "key",
+            &["--proxy-api-key-file", "PROXY_API_KEY_FILE"],
+            |c| c.proxy_key.as_ref().unwrap().expose().into(),
+            "sk-file",
+        ),
         ("vLLM", &["--backend-profile", "BACKEND_PROFILE"], |c| format!("{:?}", c.backend.profile), "Vllm"),
         (
             "pem",
@@ -507,6 +514,7 @@ fn the_table_of_the_readme_is_a_table() {
 fn every_example_is_accepted() {
     let files = &[
         ("/run/secrets/openai", "sk-1"),
+        ("/run/secrets/proxy", "pk-1"),
         ("/etc/ssl/company.pem", "-----BEGIN CERTIFICATE-----"),
         ("models.json", "{}"),
     ];

@@ -76,6 +76,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Web origins to allow beside the local ones, each with at most one `*`.
     pub origins: Vec<String>,
+    /// What clients must show, if anything. Never set for [`Command::Demo`].
+    pub proxy_key: Option<Secret>,
     /// What to log, and how.
     pub log: Log,
     /// The Ollama version that clients are told, `N.N.N`.

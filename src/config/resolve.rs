@@ -19,7 +19,9 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         let listen = self.listen();
         let base = self.base_url();
         let is_demo = matches!(command, Command::Demo { .. });
-        let key = self.key().filter(|_| !is_demo);
+        let key = self.key(&settings::API_KEY, &settings::API_KEY_FILE).filter(|_| !is_demo);
+        // The demo is there to be asked by everyone on this machine, its own tour first.
+        let proxy_key = self.key(&settings::PROXY_KEY, &settings::PROXY_KEY_FILE).filter(|_| !is_demo);
         let trust_all = self.take(&settings::NO_TLS_CHECK, BOOLEAN, values::boolean);
         let ca_file = self.ca_file();
         let proxy = base.as_ref().filter(|_| !is_demo).and_then(|base| self.forward_proxy(base));
@@ -51,7 +53,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             values::version,
         );
         let (listen, base, trust_all) = (listen?, base?, trust_all?);
-        self.warn(command, &listen, &base, key.is_some(), trust_all);
+        self.warn(command, &listen, &base, (key.is_some(), proxy_key.is_some()), trust_all);
         Some(Config {
             listen,
             backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile?, proxy },
@@ -61,6 +63,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             max_body_bytes: max_body_bytes?,
             shutdown_grace: grace?,
             origins: origins.unwrap_or_default(),
+            proxy_key,
             log: log?,
             ollama_version: ollama_version?,
             warnings: Vec::new(),
@@ -107,10 +110,11 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         base
     }
 
-    fn key(&mut self) -> Option<Secret> {
+    /// A key that may be given itself or in a file.
+    fn key(&mut self, setting: &Setting, file: &Setting) -> Option<Secret> {
         const KEY: &str = "visible ascii characters without blanks between them";
-        let direct = self.take(&settings::API_KEY, KEY, Secret::new);
-        let Some((name, _, bytes)) = self.file(&settings::API_KEY_FILE) else {
+        let direct = self.take(setting, KEY, Secret::new);
+        let Some((name, _, bytes)) = self.file(file) else {
             return direct;
         };
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
@@ -120,7 +124,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         };
         if direct.is_some_and(|direct| direct != key) {
             let expected = format!("the same key as in {name}, or only one of the two");
-            self.fault("OPENAI_API_KEY", HIDDEN, expected);
+            self.fault(setting.envs.first().copied().unwrap_or_default(), HIDDEN, expected);
         }
         Some(key)
     }
@@ -170,7 +174,14 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         })
     }
 
-    fn warn(&mut self, command: Command, listen: &Listen, base: &BaseUrl, key: bool, all: bool) {
+    fn warn(
+        &mut self,
+        command: Command,
+        listen: &Listen,
+        base: &BaseUrl,
+        (key, proxy_key): (bool, bool),
+        all: bool,
+    ) {
         let mut warn = |text: String| self.warnings.push(text);
         if all {
             warn(
@@ -179,8 +190,10 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
                     .into(),
             );
         }
-        if !listen.is_loopback() {
-            warn(format!("{listen} takes requests from other machines, and clients need no key"));
+        if !listen.is_loopback() && !proxy_key {
+            warn(format!(
+                "{listen} takes requests from other machines, and clients need no key: set PROXY_API_KEY"
+            ));
         }
         if command == Command::Serve && !key && base.uri().host() == Some("api.openai.com") {
             warn(format!("no key is set, and {base} wants one: set OPENAI_API_KEY"));

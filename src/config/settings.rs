@@ -111,6 +111,16 @@ pub(super) const ORIGINS: Setting = Setting::new("--origins", &["OLLAMA_ORIGINS"
         "Web origins to allow beside the local ones, one `*` each; both variables are joined.",
     );
 
+pub(super) const PROXY_KEY: Setting = Setting::new("", &["PROXY_API_KEY"], "KEY").secret().says(
+    "pk-...",
+    "The key that clients must show, as `Authorization: Bearer KEY`; without it everyone may ask.",
+);
+pub(super) const PROXY_KEY_FILE: Setting =
+    Setting::new("--proxy-api-key-file", &["PROXY_API_KEY_FILE"], "PATH").secret().says(
+        "/run/secrets/proxy",
+        "A file that holds the key that clients must show, read once at the start.",
+    );
+
 pub(super) const MODEL_MAP: Setting = Setting::new("--model-map", &["MODEL_MAPPING_FILE"], "PATH").says(
     "models.json",
     "A JSON file of aliases: `{\"llama3\": \"gpt-4o\"}`, or the same under `model_mappings`; beside them \
@@ -208,6 +218,8 @@ pub const SETTINGS: &[Setting] = &[
     HOST,
     PORT,
     ORIGINS,
+    PROXY_KEY,
+    PROXY_KEY_FILE,
     MODEL_MAP,
     MODELS,
     MODELS_INCLUDE,

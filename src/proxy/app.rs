@@ -1,5 +1,6 @@
 //! [`App`]: what all requests share.
 
+use super::admission::Admission;
 use super::catalog::Models;
 use super::error::ProxyError;
 use super::guard::Guard;
@@ -24,6 +25,7 @@ pub(super) struct App {
     pub(super) upstream: Upstream,
     pub(super) models: Models,
     pub(super) guard: Guard,
+    pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
     /// What the probes are told of the backend.
     pub(super) readiness: Readiness,
@@ -52,6 +54,7 @@ impl App {
         Ok(App {
             upstream: Upstream::new(config, &metrics)?,
             models: Models::new(model_settings(&config.models), config.models.ttl),
+            admission: Admission::new(config.proxy_key.as_ref()),
             guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
             metrics,
             readiness: Readiness::default(),

@@ -22,6 +22,8 @@ pub(super) enum ProxyError {
     HeadersTooLarge(usize),
     /// The client stopped sending it.
     BodyCut,
+    /// It does not show the key of PROXY_API_KEY.
+    Unauthorized,
     /// No such path.
     NotFound,
     /// The path has another method.
@@ -91,7 +93,7 @@ impl ProxyError {
             ProxyError::NoSuchManifest => StatusCode::INTERNAL_SERVER_ERROR,
             ProxyError::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             ProxyError::NoCloud(_) => StatusCode::FORBIDDEN,
-            ProxyError::NotSignedIn(_) => StatusCode::UNAUTHORIZED,
+            ProxyError::Unauthorized | ProxyError::NotSignedIn(_) => StatusCode::UNAUTHORIZED,
             ProxyError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Unreachable(_)
             | ProxyError::BrokenOff(_)
@@ -117,6 +119,7 @@ impl ProxyError {
             | ProxyError::BodyTooLarge(_)
             | ProxyError::HeadersTooLarge(_)
             | ProxyError::BodyCut => ErrorKind::Request,
+            ProxyError::Unauthorized => ErrorKind::Unauthorized,
             ProxyError::NotFound
             | ProxyError::MethodNotAllowed
             | ProxyError::UnknownModel(_)
@@ -183,6 +186,8 @@ impl ProxyError {
 pub(super) enum ErrorKind {
     /// The request cannot be read.
     Request,
+    /// The key of the proxy is missing or wrong.
+    Unauthorized,
     /// No such path, method or model.
     NotFound,
     /// Nothing that is done here.
@@ -203,8 +208,9 @@ pub(super) enum ErrorKind {
 
 impl ErrorKind {
     /// In the order of their declaration.
-    pub(super) const ALL: [ErrorKind; 9] = [
+    pub(super) const ALL: [ErrorKind; 10] = [
         ErrorKind::Request,
+        ErrorKind::Unauthorized,
         ErrorKind::NotFound,
         ErrorKind::NotSupported,
         ErrorKind::Unreachable,
@@ -218,6 +224,7 @@ impl ErrorKind {
     pub(super) fn name(self) -> &'static str {
         match self {
             ErrorKind::Request => "request",
+            ErrorKind::Unauthorized => "unauthorized",
             ErrorKind::NotFound => "not_found",
             ErrorKind::NotSupported => "not_supported",
             ErrorKind::Unreachable => "unreachable",
@@ -254,6 +261,9 @@ impl fmt::Display for ProxyError {
             }
             ProxyError::HeadersTooLarge(max) => write!(f, "the request headers are larger than {max} bytes"),
             ProxyError::BodyCut => f.write_str("the request body ended early"),
+            ProxyError::Unauthorized => f.write_str(
+                "unauthorized: show the key of this proxy (PROXY_API_KEY) as Authorization: Bearer KEY",
+            ),
             ProxyError::NotFound => f.write_str("404 page not found"),
             ProxyError::MethodNotAllowed => f.write_str("405 method not allowed"),
             ProxyError::UnknownModel(model) => write!(f, "model '{model}' not found"),

@@ -3,6 +3,7 @@
 //! What every endpoint needs is here: the body under its cap, and the two ways in which a request ends.
 
 use super::account::Account;
+use super::admission::CHALLENGE;
 use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
@@ -14,7 +15,7 @@ use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,9 +31,10 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
     reply
 }
 
-async fn guarded(app: Arc<App>, request: Request<Incoming>, id: &RequestId) -> Reply {
+async fn guarded(app: Arc<App>, mut request: Request<Incoming>, id: &RequestId) -> Reply {
     let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
-    let account = Account::new(&app.metrics, id, request.method(), request.uri().path(), client_key.cloned());
+    let mut account =
+        Account::new(&app.metrics, id, request.method(), request.uri().path(), client_key.cloned());
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }
@@ -44,15 +46,29 @@ async fn guarded(app: Arc<App>, request: Request<Incoming>, id: &RequestId) -> R
             ended(reply, account)
         }
         Verdict::Allow { cors } => {
+            let routed = Route::find(request.method().as_str(), request.uri().path());
+            if let Routed::To(route) = routed {
+                account.set_route(route);
+            }
+            if !app.admission.admits(routed, request.headers_mut()) {
+                let mut reply = refuse(&app, &ProxyError::Unauthorized, account, false);
+                reply.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+                return with_cors(reply, cors.as_ref());
+            }
             let (cut_off, reader) = (app.cut_off.notified(), Reader::of(request.uri().path()));
-            let mut reply = tokio::select! {
-                reply = answer(Arc::clone(&app), request, account) => reply,
+            let reply = tokio::select! {
+                reply = answer(Arc::clone(&app), routed, request, account) => reply,
                 () = cut_off => reply::error_for(reader, &ProxyError::Stopping, &ProxyError::Stopping.to_string(), false),
             };
-            reply.headers_mut().extend(cors.iter().flat_map(CorsHeaders::pairs));
-            reply
+            with_cors(reply, cors.as_ref())
         }
     }
+}
+
+/// A page of another origin may read the answer.
+fn with_cors(mut reply: Reply, cors: Option<&CorsHeaders>) -> Reply {
+    reply.headers_mut().extend(cors.into_iter().flat_map(CorsHeaders::pairs));
+    reply
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), ProxyError> {
@@ -64,14 +80,13 @@ fn check_head(headers: &HeaderMap) -> Result<(), ProxyError> {
     if bytes > MAX_HEADER_BYTES { Err(ProxyError::HeadersTooLarge(MAX_HEADER_BYTES)) } else { Ok(()) }
 }
 
-async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account) -> Reply {
-    let route = match Route::find(request.method().as_str(), request.uri().path()) {
+async fn answer(app: Arc<App>, routed: Routed, request: Request<Incoming>, mut account: Account) -> Reply {
+    let route = match routed {
         Routed::To(route) => route,
         Routed::Redirect => return ended(redirect(&request), account),
         Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, account, false),
         Routed::NotFound => return refuse(&app, &ProxyError::NotFound, account, false),
     };
-    account.set_route(route);
     let answered = match route {
         Route::Root => Ok(reply::text("Ollama is running")),
         Route::Version => Ok(written(|out| ollama::write_version(&app.version, out))),

@@ -1,6 +1,7 @@
 //! Floor 3: sockets and time. One request is one straight line through `handler.rs`; what all share is in `app.rs`.
 
 mod account;
+mod admission;
 mod app;
 mod body;
 mod catalog;
