@@ -83,6 +83,7 @@ fn nothing_given_is_a_whole_configuration() {
     assert_eq!(config.log.format, Format::Text);
     assert_eq!(config.log.environment, "production");
     assert_eq!(config.log.hostname, None);
+    assert!(config.serves_metrics);
     assert_eq!(config.ollama_version, "0.17.6");
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].contains("OPENAI_API_KEY"));
@@ -173,6 +174,12 @@ fn every_flag_and_variable_reaches_its_field() {
         ("yes", &["--debug", "DEBUG", "OLLAMA_DEBUG"], |c| format!("{:?}", c.log.level), "Debug"),
         ("JSON", &["--log-format", "LOG_FORMAT"], |c| format!("{:?}", c.log.format), "Json"),
         ("staging", &["--environment", "ENV"], |c| c.log.environment.clone(), "staging"),
+        (
+            "off",
+            &["--enable-metrics", "ENABLE_METRICS", "ENABLE_PROMETHEUS_METRICS"],
+            |c| c.serves_metrics.to_string(),
+            "false",
+        ),
         ("box", &["HOSTNAME"], |c| format!("{:?}", c.log.hostname), r#"Some("box")"#),
     ];
     let files = &[("key", "sk-file\n"), ("pem", "-----BEGIN CERTIFICATE-----"), ("map", r#"{"a":"b"}"#)];
@@ -184,7 +191,9 @@ fn every_flag_and_variable_reaches_its_field() {
             let split = [form, value];
             let ways: &[(Args, Env)] = match form.starts_with('-') {
                 // A switch takes its value only after `=`.
-                true if joined.contains("-ssl-") || form == "--debug" => &[(&[&joined], &[])],
+                true if joined.contains("-ssl-") || ["--debug", "--enable-metrics"].contains(&form) => {
+                    &[(&[&joined], &[])]
+                }
                 true => &[(&[&joined], &[]), (&split, &[])],
                 false => &[(&[], &[(form, value)])],
             };

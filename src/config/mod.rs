@@ -80,6 +80,8 @@ pub struct Config {
     pub proxy_key: Option<Secret>,
     /// What to log, and how.
     pub log: Log,
+    /// Whether `/metrics` answers.
+    pub serves_metrics: bool,
     /// The Ollama version that clients are told, `N.N.N`.
     pub ollama_version: String,
     /// What to tell the user once, at the start.

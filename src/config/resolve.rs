@@ -47,6 +47,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         });
         let origins = self.entries(&settings::ORIGINS, ORIGIN, values::origin);
         let log = self.log(command);
+        let serves_metrics = self.take(&settings::METRICS, BOOLEAN, values::boolean);
         let ollama_version = self.take(
             &settings::OLLAMA_VERSION,
             "three numbers with dots between, as in 0.17.6",
@@ -65,6 +66,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             origins: origins.unwrap_or_default(),
             proxy_key,
             log: log?,
+            serves_metrics: serves_metrics?,
             ollama_version: ollama_version?,
             warnings: Vec::new(),
         })

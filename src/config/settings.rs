@@ -202,6 +202,11 @@ pub(super) const ENVIRONMENT: Setting = Setting::new("--environment", &["ENV"], 
 pub(super) const HOSTNAME: Setting = Setting::new("", &["HOSTNAME"], "NAME")
     .says("proxy-1", "The machine's own name: the `host` of every JSON log line, and a `Host` to answer to.");
 
+pub(super) const METRICS: Setting =
+    Setting::new("--enable-metrics", &["ENABLE_METRICS", "ENABLE_PROMETHEUS_METRICS"], "")
+        .default("true")
+        .says("false", "Whether `/metrics` answers; 404 if not.");
+
 /// Every setting, in the order of the help.
 pub const SETTINGS: &[Setting] = &[
     BASE_URL,
@@ -238,6 +243,7 @@ pub const SETTINGS: &[Setting] = &[
     LOG_FORMAT,
     ENVIRONMENT,
     HOSTNAME,
+    METRICS,
 ];
 
 /// Whether a value given under this flag or variable must not be shown.

@@ -27,6 +27,8 @@ pub(super) struct App {
     pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
+    /// Whether they can be asked for.
+    pub(super) serves_metrics: bool,
     /// What the probes are told of the backend.
     pub(super) readiness: Readiness,
     /// A label such as `production`.
@@ -57,6 +59,7 @@ impl App {
             admission: Admission::new(config.proxy_key.as_ref()),
             guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
             metrics,
+            serves_metrics: config.serves_metrics,
             readiness: Readiness::default(),
             environment: config.log.environment.clone(),
             warnings: config.warnings.clone(),

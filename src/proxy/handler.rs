@@ -105,6 +105,7 @@ async fn answer(app: Arc<App>, routed: Routed, request: Request<Incoming>, mut a
         }
         Route::WebSearch | Route::WebFetch => manage::refuse(&app, request, route).await,
         Route::OpenAi => return pass::answer(app, request, account).await,
+        Route::Metrics if !app.serves_metrics => Err(ProxyError::NotFound),
         Route::Health | Route::Live | Route::Ready | Route::Validate | Route::Metrics => {
             Ok(operations::answer(&app, route).await)
         }

@@ -80,6 +80,27 @@ fn every_answer_has_an_id() {
     }
 }
 
+#[test]
+fn under_v1_the_backends_own_id_comes_through_beside_the_proxys() {
+    let backend = Backend::new(|_, peer| {
+        peer.respond(
+            200,
+            &[("content-type", "application/json"), ("x-request-id", "req_of_the_backend")],
+            "{}",
+        );
+    });
+    let proxy = Proxy::before(&backend);
+    let headers = [("content-type", "application/json"), ("x-request-id", "mine")];
+    let answer = proxy.ask("POST", "/v1/chat/completions", &headers, Some(chat("q").to_string().as_bytes()));
+    assert_eq!(
+        answer.head.header("x-request-id"),
+        Some("req_of_the_backend"),
+        "clients show it to the backend's support"
+    );
+    assert_eq!(answer.head.header("x-correlation-id"), Some("mine"));
+    assert_eq!(backend.posts()[0].header("x-request-id"), Some("mine"));
+}
+
 /// The log's lines about requests, once there are so many.
 fn lines(proxy: &Proxy, count: usize) -> Vec<Value> {
     let is_line = |line: &&str| line.contains("\"message\":\"request\"");

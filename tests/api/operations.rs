@@ -294,3 +294,24 @@ fn a_failed_connection_is_a_retry_each_time() {
     assert_eq!(metrics["backend_retries_total"], 2.0);
     assert_eq!(metrics[r#"errors_total{kind="unreachable"}"#], 1.0);
 }
+
+#[test]
+fn counts_that_are_switched_off_are_not_found() {
+    let backend = Backend::hello();
+    for name in ["ENABLE_METRICS", "ENABLE_PROMETHEUS_METRICS"] {
+        let proxy = Proxy::with(&backend, &[(name, "false")]);
+        assert_eq!(proxy.get("/metrics").status(), 404, "{name}");
+        assert_eq!(proxy.get("/health").status(), 200);
+    }
+}
+
+#[test]
+fn what_is_passed_through_is_counted_too() {
+    let backend = Backend::hello();
+    let proxy = Proxy::before(&backend);
+    assert_eq!(proxy.post("/v1/chat/completions", &chat("q")).status(), 200);
+    assert_eq!(proxy.get("/v1/models").status(), 200);
+    let metrics = metrics(&proxy);
+    assert_eq!(metrics[r#"requests_total{route="/v1/",status="2xx"}"#], 2.0);
+    assert_eq!((metrics["streams_in_flight"], metrics["requests_in_flight"]), (0.0, 1.0));
+}
