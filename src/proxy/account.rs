@@ -1,7 +1,8 @@
 //! [`Account`]: what is said and counted of one request when it is over: one line, no texts, no keys.
 
-use super::error::ErrorKind;
-use super::metrics::{Ended, Metrics};
+use super::app::App;
+use super::error::{ErrorKind, ProxyError};
+use super::metrics::Ended;
 use super::request_id::RequestId;
 use crate::ollama::Route;
 use crate::openai::Usage;
@@ -17,10 +18,11 @@ const MAX_PATH_CHARS: usize = 100;
 /// Most of an error's text that is logged: backends repeat what they were sent.
 const MAX_ERROR_CHARS: usize = 200;
 
+const CANCELLED: &str = "cancelled";
+
 /// Follows a request to its end, which may be that the client hangs up: then it is dropped.
-#[derive(Debug)]
 pub(super) struct Account {
-    metrics: Arc<Metrics>,
+    app: Arc<App>,
     route: Option<Route>,
     id: RequestId,
     method: Method,
@@ -39,15 +41,15 @@ impl Account {
     /// Of a request for a path, which may be any text a client sends.
     /// `client_key` is what must not be said.
     pub(super) fn new(
-        metrics: &Arc<Metrics>,
+        app: &Arc<App>,
         id: &RequestId,
         method: &Method,
         path: &str,
         client_key: Option<HeaderValue>,
     ) -> Self {
-        metrics.began();
+        app.metrics.began();
         Account {
-            metrics: Arc::clone(metrics),
+            app: Arc::clone(app),
             route: None,
             id: id.clone(),
             method: method.clone(),
@@ -95,7 +97,7 @@ impl Account {
         if self.first_line.is_none() {
             let after = self.began.elapsed();
             self.first_line = Some(after);
-            self.metrics.first_line(after);
+            self.app.metrics.first_line(after);
         }
     }
 
@@ -106,7 +108,7 @@ impl Account {
 
     /// The request failed, for the reason that the client reads.
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
-        self.metrics.failed(kind);
+        self.app.metrics.failed(kind);
         self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
     }
 
@@ -120,14 +122,15 @@ impl Account {
 
     /// Counts it and says its line.
     fn close(&self, outcome: &'static str) {
-        self.metrics.ended(&Ended {
+        self.app.metrics.ended(&Ended {
             route: self.route,
             status: self.status,
-            is_cancelled: !self.ended,
+            is_cancelled: outcome == CANCELLED,
             was_stream: self.first_line.is_some(),
             usage: self.usage,
         });
-        let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
+        // To the tenth.
+        let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
         tracing::info!(
             id = self.id.text(),
             method = %self.method,
@@ -147,8 +150,16 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if !self.ended {
-            self.close("cancelled");
+        if self.ended {
+            return;
         }
+        // Nobody left: the request was cut off, before its first line by the handler, which answers so.
+        if self.app.cut_off.is_now() {
+            let error = ProxyError::Stopping;
+            self.fail(error.kind(), &error.to_string());
+            self.status.get_or_insert(error.status().as_u16());
+            return self.end();
+        }
+        self.close(CANCELLED);
     }
 }

@@ -33,8 +33,7 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
 
 async fn guarded(app: Arc<App>, mut request: Request<Incoming>, id: &RequestId) -> Reply {
     let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
-    let mut account =
-        Account::new(&app.metrics, id, request.method(), request.uri().path(), client_key.cloned());
+    let mut account = Account::new(&app, id, request.method(), request.uri().path(), client_key.cloned());
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }

@@ -147,6 +147,28 @@ fn a_stream_that_outlasts_the_grace_ends_in_an_error_line() {
 }
 
 #[test]
+fn a_request_without_an_answer_at_the_end_of_the_grace_is_a_503_and_nobody_cancelled_it() {
+    let reached = Signal::new();
+    let tell = Arc::clone(&reached);
+    let backend = Backend::new(move |_, peer| {
+        tell.raise();
+        peer.wait_closed();
+    });
+    let mut proxy = Proxy::with(&backend, &[("SHUTDOWN_GRACE", "0.2")]);
+    let mut client = proxy.client();
+    client.post("/api/chat", &chat("q"));
+    reached.wait();
+    proxy.signal("TERM");
+    let answer = client.answer();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.error().contains("stopping"));
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+    let log = proxy.log();
+    let line = log.lines().find(|line| line.contains(" request ")).unwrap();
+    assert!(line.contains("status=503") && line.contains("outcome=failed"), "{line}");
+}
+
+#[test]
 fn a_broken_pipe_ends_nothing() {
     let backend = Backend::hello();
     let mut proxy = Proxy::before(&backend);
