@@ -226,9 +226,10 @@ fn read_index(value: RawJson<'_>) -> Result<Option<u64>, Unread> {
     let digits = std::str::from_utf8(value.bytes()).unwrap_or_default();
     match value.kind() {
         Kind::Null => Ok(None),
-        Kind::Number => match digits.parse() {
-            Ok(index) => Ok(Some(index)),
-            Err(_) => Err(malformed(&format!(".index is {digits}"))),
+        // Some backends write whole numbers as `1.0`.
+        Kind::Number => match digits.parse::<f64>() {
+            Ok(index) if index >= 0.0 && index.fract() == 0.0 => Ok(Some(index as u64)),
+            _ => Err(malformed(&format!(".index is {digits}"))),
         },
         other => Err(expected(".index", "an integer", other)),
     }

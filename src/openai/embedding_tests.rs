@@ -57,6 +57,13 @@ fn a_missing_index_is_none() {
 }
 
 #[test]
+fn an_index_may_be_written_as_a_float() {
+    assert_eq!(read(r#"{"embedding":[1],"index":2.0}"#).unwrap().index, Some(2));
+    // Past every list, so no list has it twice by rounding.
+    assert_eq!(read(r#"{"embedding":[1],"index":1e300}"#).unwrap().index, Some(u64::MAX));
+}
+
+#[test]
 fn what_is_no_vector_is_named() {
     let table = [
         ("5", ": expected an object, found number"),

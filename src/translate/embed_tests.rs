@@ -3,6 +3,7 @@
 use super::*;
 use crate::ollama::EmbedEndpoint::{Embed, Embeddings};
 use crate::openai::{Parameter, Profile, Refused};
+use proptest::prelude::*;
 use serde_json::Value;
 
 fn request(endpoint: EmbedEndpoint, rest: &str) -> Vec<u8> {
@@ -112,4 +113,35 @@ fn what_is_wrong_with_the_answer_is_said() {
     let mut translator = EmbedTranslator::new(&EmbedRequest::parse(Embed, &request(Embed, "")).unwrap());
     let fault = translator.push(br#"{"data":[{"embedding":[NaN]}"#).unwrap_err();
     assert_eq!(fault.to_string(), format!("{said}data[0]: embedding contains NaN or Inf values"));
+}
+
+proptest! {
+    /// Obvious code over serde_json's values must give the same vectors.
+    #[test]
+    fn any_list_gives_what_the_obvious_code_gives(
+        rows in proptest::collection::vec(proptest::collection::vec(-1e3_f32..1e3, 1..8), 2..3),
+        is_unit in any::<bool>(),
+        is_turned in any::<bool>(),
+        dimensions in 0_usize..9,
+    ) {
+        let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let rows: Vec<Vec<f64>> = rows.iter().map(|row| {
+            let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+            let norm = norm(&row);
+            row.iter().map(|x| if is_unit && norm > 0.0 { x / norm } else { *x }).collect()
+        }).collect();
+        let element = |at: usize| serde_json::json!({"index": at, "embedding": rows[at]}).to_string();
+        let data = if is_turned { [element(1), element(0)] } else { [element(0), element(1)] }.join(",");
+        let found = vectors(&answered(Embed, &format!(",\"dimensions\":{dimensions}"), &data).unwrap());
+        for (row, found) in rows.iter().zip(&found) {
+            let len = if dimensions == 0 { row.len() } else { dimensions.min(row.len()) };
+            let row = &row[..len];
+            let norm = if norm(row) == 0.0 { 1.0 } else { norm(row) };
+            prop_assert_eq!(found.len(), len);
+            for (found, x) in found.iter().zip(row) {
+                prop_assert!((found - x / norm).abs() < 1e-12, "{} of {:?}", found, row);
+            }
+        }
+        prop_assert_eq!(found.len(), 2);
+    }
 }

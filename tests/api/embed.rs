@@ -472,3 +472,25 @@ fn a_client_that_leaves_in_the_middle_of_its_vectors_costs_nothing_more() {
     proxy.wait_for_log("the cancelled request", |log| log.contains("outcome=cancelled"));
     assert_eq!(proxy.get("/").status(), 200);
 }
+
+#[test]
+fn a_client_that_does_not_read_its_vectors_holds_neither_the_process_nor_the_backend() {
+    // Twice as long as the unit and twice as many: scaled, more than 30 MB, which no pair of socket buffers takes.
+    let doubled = batch().iter().map(|row| row.iter().map(|x| x * 2.0).collect()).collect::<Vec<_>>();
+    let body = Arc::new(batch_body(&[&doubled[..], &doubled].concat(), true));
+    let backend = Backend::new(move |request: &Request, peer| match request.json()["input"].as_str() {
+        Some(_) => peer.json(200, &vectors(request)),
+        None => peer.respond(200, &[], body.as_bytes()),
+    });
+    let mut proxy = Proxy::with(&backend, &[("SHUTDOWN_GRACE", "0.2")]);
+    let mut client = proxy.client();
+    client.post("/api/embed", &json!({"model": "m", "input": vec!["text"; 2 * TEXTS]}));
+    assert_eq!(client.head().status, 200);
+    // The backend's connection is free again while the client waits: its answer was read to the end.
+    assert_unit(&embed(&proxy, &json!("a")), 1);
+    let connections: Vec<usize> = backend.posts().iter().map(|post| post.connection).collect();
+    assert_eq!(connections[0], connections[1]);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit().code(), Some(0), "{}", proxy.log());
+    assert!(client.rest().is_err(), "what was cut off must not look whole");
+}
