@@ -1,27 +1,39 @@
-//! What is written beside the program says what the program says: README.md's table of settings is the one in the code,
+//! What is written beside the program says what the program says: README.md's tables are those in the code,
 //! docker-compose.yml hands on every variable of it, and the workflow runs every word of `tests/run`.
 //!
-//! `BLESS=1 cargo test --test readme` writes the table between the two markers anew.
+//! `BLESS=1 cargo test --test readme` writes the tables between their markers anew.
 #![cfg(feature = "net")]
-#![allow(clippy::unwrap_used, reason = "the code around the tests is test code too")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "the code around the tests is test code too")]
 
 use ollama_openai_proxy::config::{SETTINGS, settings_markdown};
+use ollama_openai_proxy::openai::profiles_markdown;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 
-const BEGIN: &str = "<!-- settings -->\n";
-const END: &str = "<!-- /settings -->";
+/// One at a time: the tests write one file.
+static BLESSING: Mutex<()> = Mutex::new(());
 
 #[test]
 fn the_settings_table_is_the_programs_own() {
+    check("settings", &settings_markdown());
+}
+
+#[test]
+fn the_table_of_profiles_is_the_programs_own() {
+    check("profiles", &profiles_markdown());
+}
+
+fn check(name: &str, expected: &str) {
+    let _blessing = BLESSING.lock().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).unwrap();
-    let expected = settings_markdown();
-    let Some((before, found, after)) = between(&readme) else {
-        panic!("README.md: no {BEGIN:?} with {END:?} behind it, once each");
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let Some((before, found, after)) = between(&readme, &begin, &end) else {
+        panic!("README.md: no {begin:?} with {end:?} behind it, once each");
     };
     if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
-        fs::write(path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+        fs::write(path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
         return;
     }
     let mut pairs = found.lines().zip(expected.lines());
@@ -32,10 +44,10 @@ fn the_settings_table_is_the_programs_own() {
 }
 
 /// What stands before, between and behind the markers.
-fn between(readme: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = readme.split_once(BEGIN)?;
-    let (found, after) = rest.split_once(END)?;
-    (!after.contains(BEGIN) && !after.contains(END)).then_some((before, found, after))
+fn between<'a>(readme: &'a str, begin: &str, end: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let (before, rest) = readme.split_once(begin)?;
+    let (found, after) = rest.split_once(end)?;
+    (!after.contains(begin) && !after.contains(end)).then_some((before, found, after))
 }
 
 fn read(path: &str) -> String {

@@ -65,7 +65,7 @@ fn nothing_given_is_a_whole_configuration() {
     assert_eq!(config.backend.key, None);
     assert!(config.backend.verify_tls);
     assert_eq!(config.backend.ca_file, None);
-    assert_eq!(config.backend.profile, Profile::Auto);
+    assert_eq!(config.backend.profile, None);
     assert_eq!(config.models.aliases, []);
     assert_eq!(config.models.default_model, None);
     assert_eq!(config.models.extra, [""; 0]);
@@ -115,7 +115,12 @@ fn every_flag_and_variable_reaches_its_field() {
             |c| c.proxy_key.as_ref().unwrap().expose().into(),
             "sk-file",
         ),
-        ("vLLM", &["--backend-profile", "BACKEND_PROFILE"], |c| format!("{:?}", c.backend.profile), "Vllm"),
+        (
+            "vLLM",
+            &["--backend-profile", "BACKEND_PROFILE"],
+            |c| format!("{:?}", c.backend.profile),
+            "Some(\"vllm\")",
+        ),
         (
             "pem",
             &["--ca-file", "SSL_CA_FILE"],
@@ -325,7 +330,7 @@ fn values_that_are_not_of_the_accepted_form() {
         ),
         ("OPENAI_API_KEY", &["sk 1", "sk-\u{e9}", "a\nb"]),
         ("OPENAI_API_KEY_FILE", &["absent", "blank", "words", "binary"]),
-        ("BACKEND_PROFILE", &["azure"]),
+        ("BACKEND_PROFILE", &["anthropic", "vllm2"]),
         ("SSL_CA_FILE", &["absent", "blank", "words"]),
         ("DISABLE_SSL_VERIFICATION", &["2", "maybe"]),
         ("HOST", &["a b"]),

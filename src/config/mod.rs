@@ -95,7 +95,7 @@ impl Config {
         self.backend.base = BaseUrl::loopback(address);
         self.backend.key = None;
         self.backend.proxy = None;
-        self.backend.profile = Profile::Standard;
+        self.backend.profile = Some("standard");
         let models = &mut self.models;
         models.aliases.clear();
         models.default_model = None;
@@ -160,28 +160,30 @@ pub struct Backend {
     pub verify_tls: bool,
     /// A PEM file of further roots: its path for messages, and what was in it.
     pub ca_file: Option<(PathBuf, Vec<u8>)>,
-    /// Which kind of backend it is.
-    pub profile: Profile,
+    /// Which kind of backend it is, one of [`PROFILES`]; `None` when that is to be found out.
+    pub profile: Option<&'static str>,
     /// The proxy on the way to it.
     pub proxy: Option<ForwardProxy>,
 }
 
-/// The kind of a backend, which decides the fields it is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// Told from the URL and from what it refuses.
-    Auto,
-    /// OpenAI itself.
-    OpenAi,
-    /// OpenRouter.
-    OpenRouter,
-    /// vLLM.
-    Vllm,
-    /// The server of llama.cpp.
-    LlamaCpp,
-    /// Only what the OpenAI API documents.
-    Standard,
-}
+/// The kinds of backends that can be named; each is a row of the program's table of profiles.
+pub const PROFILES: &[&str] = &[
+    "openai",
+    "azure",
+    "openrouter",
+    "groq",
+    "deepseek",
+    "mistral",
+    "gemini",
+    "together",
+    "xai",
+    "vllm",
+    "sglang",
+    "llama.cpp",
+    "lmstudio",
+    "ollama",
+    "standard",
+];
 
 /// What to log, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use super::gather::Stage;
 use super::models::contents;
 use super::{
-    Backend, BaseUrl, Command, Config, ForwardProxy, HIDDEN, Level, Listen, Log, Secret, Setting, backend,
-    forward_proxy, settings, values,
+    Backend, BaseUrl, Command, Config, ForwardProxy, HIDDEN, Level, Listen, Log, PROFILES, Secret, Setting,
+    backend, forward_proxy, settings, values,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,11 +25,8 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         let trust_all = self.take(&settings::NO_TLS_CHECK, BOOLEAN, values::boolean);
         let ca_file = self.ca_file();
         let proxy = base.as_ref().filter(|_| !is_demo).and_then(|base| self.forward_proxy(base));
-        let profile = self.take(
-            &settings::BACKEND_PROFILE,
-            "auto, openai, openrouter, vllm, llama.cpp or standard",
-            values::profile,
-        );
+        let known = format!("auto or one of {}", PROFILES.join(", "));
+        let profile = self.take(&settings::BACKEND_PROFILE, &known, values::profile);
         let models = self.models();
         let timeout = self.take(&settings::REQUEST_TIMEOUT, "seconds from 1 to 86400", |text| {
             values::seconds(text, 1.0, 86_400.0)

@@ -65,7 +65,10 @@ pub(super) const API_KEY_FILE: Setting = Setting::new("--api-key-file", &["OPENA
     .says("/run/secrets/openai", "A file that holds the backend's key, read once at the start.");
 pub(super) const BACKEND_PROFILE: Setting = Setting::new("--backend-profile", &["BACKEND_PROFILE"], "NAME")
     .default("auto")
-    .says("vllm", "Which fields the backend accepts: auto, openai, openrouter, vllm, llama.cpp or standard.");
+    .says(
+        "vllm",
+        "Which kind of backend it is, out of the table of profiles; `auto` tells by its host, else by its list of models.",
+    );
 pub(super) const CA_FILE: Setting = Setting::new("--ca-file", &["SSL_CA_FILE"], "PATH").says(
     "/etc/ssl/company.pem",
     "A PEM file of certificates to trust for the backend beside the public ones.",

@@ -1,7 +1,7 @@
 //! From the text of one setting to its value. Every function here is pure and answers "not of this form" with `None`;
 //! naming the setting and the accepted form is left to [`super`].
 
-use super::{Format, Level, Profile};
+use super::{Format, Level, PROFILES};
 use simd_json::prelude::*;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -53,16 +53,14 @@ pub(super) fn format(text: &str) -> Option<Format> {
     }
 }
 
-pub(super) fn profile(text: &str) -> Option<Profile> {
-    match text.to_ascii_lowercase().as_str() {
-        "auto" => Some(Profile::Auto),
-        "openai" => Some(Profile::OpenAi),
-        "openrouter" => Some(Profile::OpenRouter),
-        "vllm" => Some(Profile::Vllm),
-        "llama.cpp" | "llamacpp" | "llama-cpp" => Some(Profile::LlamaCpp),
-        "standard" => Some(Profile::Standard),
-        _ => None,
+/// A kind of backend, by a spelling of its name; `Some(None)` is `auto`.
+pub(super) fn profile(text: &str) -> Option<Option<&'static str>> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_', '.', ' '], "");
+    let text = plain(text);
+    if text == "auto" {
+        return Some(None);
     }
+    PROFILES.iter().find(|name| plain(name) == text).map(|name| Some(*name))
 }
 
 pub(super) fn port(text: &str) -> Option<u16> {

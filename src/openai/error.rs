@@ -103,6 +103,14 @@ impl ApiError {
             self.say(text);
             return;
         }
+        // A gateway's own words say no more than that there was an error; it hands on the provider's beside them.
+        let raw = value.get("metadata").and_then(|metadata| metadata.get("raw"));
+        if let Some(raw) = raw.and_then(|raw| raw.as_str()) {
+            let inner = Self::read(raw.as_bytes());
+            self.say(&inner.message);
+            self.param = self.param.take().or(inner.param);
+            self.code = self.code.take().or(inner.code);
+        }
         // The innermost report is the most telling; what it leaves open the outer members may fill in.
         for name in ["error", "message", "detail", "msg", "title", "error_description"] {
             if let Some(inner) = value.get(name) {
@@ -222,6 +230,13 @@ mod tests {
             (r#"{"error":"e","error_type":"validation"}"#, "e", None),
             (r#"{"code":500,"message":"m","type":"server_error"}"#, "m", Some(500)),
             (r#"{"error":{"message":"m","innererror":{"code":"x"}}}"#, "m", None),
+            (
+                r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"m\"}}","provider_name":"P"}}}"#,
+                "m",
+                Some(400),
+            ),
+            (r#"{"error":{"message":"m","metadata":{"raw":""}}}"#, "m", None),
+            (r#"{"error":{"message":"m","metadata":{"raw":{"x":1}}}}"#, "m", None),
             (r#""just text""#, "just text", None),
             ("plain text\n", "plain text", None),
             (

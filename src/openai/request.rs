@@ -1,11 +1,13 @@
 //! [`RequestWriter`]: lays a request for `/chat/completions` or `/completions` into one buffer.
 //!
 //! Keys are OpenAI's own; which of them go out is the [`Dialect`]'s word. Texts and numbers are spliced as the client
-//! wrote them.
+//! wrote them. Here are the messages; what stands beside them is in `members.rs`.
 
 use super::{Dialect, Parameter};
 use crate::wire::{JsonWriter, RawJson, RawStr};
 use bytes::BytesMut;
+
+const SYSTEM: &str = "system";
 
 /// A piece of a message that is more than text.
 #[derive(Clone, Debug)]
@@ -38,28 +40,14 @@ pub struct ToolCallRef<'a> {
     pub arguments: Option<RawJson<'a>>,
 }
 
-/// The sampling parameters, under OpenAI's names.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampling<'a> {
-    /// Values that are only moved.
-    pub numbers: [(Parameter, Option<RawJson<'a>>); 8],
-    /// `max_tokens`, under the name that the backend takes.
-    pub max_tokens: Option<i64>,
-    /// `top_k`
-    pub top_k: Option<i64>,
-    /// `repeat_last_n`
-    pub repeat_last_n: Option<i64>,
-    /// `seed`
-    pub seed: Option<i64>,
-    /// A string or an array of strings.
-    pub stop: Option<RawJson<'a>>,
-}
-
 /// See the module's description. The model and the prompt or messages come first, the rest in any order.
 #[derive(Debug)]
 pub struct RequestWriter<'o> {
-    json: JsonWriter<'o>,
+    pub(super) json: JsonWriter<'o>,
     dialect: Dialect,
+    /// The inside of a string that waits for the message it belongs to: a wish for JSON that `response_format` cannot
+    /// carry, and the system's words where the backend has no such role.
+    lead: BytesMut,
 }
 
 impl<'o> RequestWriter<'o> {
@@ -69,7 +57,7 @@ impl<'o> RequestWriter<'o> {
         json.begin_object();
         json.key("model");
         json.string(model);
-        RequestWriter { json, dialect }
+        RequestWriter { json, dialect, lead: BytesMut::new() }
     }
 
     /// What the backend takes.
@@ -96,11 +84,20 @@ impl<'o> RequestWriter<'o> {
 
     /// Closes `messages`.
     pub fn end_messages(&mut self) {
+        self.write_lead();
         self.json.end_array();
     }
 
-    /// A message of text.
+    /// A message of text. The system's words are put before the user's where the backend has no such role.
     pub fn text_message(&mut self, role: &str, content: RawStr<'_>) {
+        let is_system = role == SYSTEM;
+        if is_system && !self.takes(Parameter::SystemRole) {
+            return self.lead_with(content);
+        }
+        if !self.lead.is_empty() && role == self.lead_role() {
+            self.lead_with(content);
+            return self.write_lead();
+        }
         self.begin_message(role);
         self.json.key("content");
         self.json.raw_str(content);
@@ -109,9 +106,13 @@ impl<'o> RequestWriter<'o> {
 
     /// A message of parts.
     pub fn parts_message(&mut self, role: &str, parts: &[ContentPart<'_>]) {
+        let lead = if role == self.lead_role() { self.lead.split() } else { BytesMut::new() };
         self.begin_message(role);
         self.json.key("content");
         self.json.begin_array();
+        if let Some(text) = RawStr::from_inside(&lead).filter(|text| !text.is_empty()) {
+            self.part(&ContentPart::Text(text));
+        }
         for part in parts {
             self.part(part);
         }
@@ -147,112 +148,38 @@ impl<'o> RequestWriter<'o> {
         self.json.end_object();
     }
 
-    /// `tools`, as the client gave them.
-    pub fn tools(&mut self, tools: RawJson<'_>) {
-        self.json.key("tools");
-        self.json.raw(tools);
-    }
-
-    /// The sampling parameters that the backend takes.
-    pub fn sampling(&mut self, sampling: &Sampling<'_>) {
-        for (parameter, value) in sampling.numbers {
-            if let Some(value) = value.filter(|_| self.takes(parameter)) {
-                self.json.key(parameter.name());
-                self.json.raw(value);
-            }
-        }
-        let integers = [
-            (Parameter::MaxTokens, sampling.max_tokens),
-            (Parameter::MaxCompletionTokens, sampling.max_tokens),
-            (Parameter::TopK, sampling.top_k),
-            (Parameter::RepeatLastN, sampling.repeat_last_n),
-            (Parameter::Seed, sampling.seed),
-        ];
-        for (parameter, value) in integers {
-            if let Some(value) = value.filter(|_| self.takes(parameter)) {
-                self.json.key(parameter.name());
-                self.json.int(value);
-            }
-        }
-        if let Some(stop) = sampling.stop {
-            self.json.key("stop");
-            self.json.raw(stop);
-        }
-    }
-
-    /// `response_format` of any JSON.
-    pub fn json_format(&mut self) {
-        self.json.key("response_format");
-        self.json.begin_object();
-        self.json.key("type");
-        self.json.string("json_object");
-        self.json.end_object();
-    }
-
-    /// `response_format` of one schema. Not `strict`: OpenAI would then refuse the schemas that clients generate.
-    pub fn schema_format(&mut self, schema: RawJson<'_>) {
-        self.json.key("response_format");
-        self.json.begin_object();
-        self.json.key("type");
-        self.json.string("json_schema");
-        self.json.key("json_schema");
-        self.json.begin_object();
-        self.json.key("name");
-        self.json.string("schema");
-        self.json.key("schema");
-        self.json.raw(schema);
-        self.json.end_object();
-        self.json.end_object();
-    }
-
-    /// `reasoning_effort`
-    pub fn reasoning_effort(&mut self, effort: &str) {
-        if self.takes(Parameter::ReasoningEffort) {
-            self.json.key(Parameter::ReasoningEffort.name());
-            self.json.string(effort);
-        }
-    }
-
-    /// The switch of the chat templates that can think or not.
-    pub fn enable_thinking(&mut self, on: bool) {
-        if self.takes(Parameter::ChatTemplateKwargs) {
-            self.json.key(Parameter::ChatTemplateKwargs.name());
-            self.json.begin_object();
-            self.json.key("enable_thinking");
-            self.json.bool(on);
-            self.json.end_object();
-        }
-    }
-
-    /// Token probabilities, of a chat.
-    pub fn logprobs(&mut self, top: u64) {
-        self.json.key("logprobs");
-        self.json.bool(true);
-        if top > 0 {
-            self.json.key("top_logprobs");
-            self.json.uint(top);
-        }
-    }
-
-    /// Ends the request. A stream is asked for its usage, where the backend takes that.
-    pub fn finish(mut self, stream: bool) {
-        self.json.key("stream");
-        self.json.bool(stream);
-        if stream && self.takes(Parameter::StreamOptions) {
-            self.json.key(Parameter::StreamOptions.name());
-            self.json.begin_object();
-            self.json.key("include_usage");
-            self.json.bool(true);
-            self.json.end_object();
-        }
-        self.json.end_object();
-    }
-
-    fn takes(&self, parameter: Parameter) -> bool {
+    pub(super) fn takes(&self, parameter: Parameter) -> bool {
         self.dialect.takes(parameter)
     }
 
+    /// Puts a text before what comes next from the [lead's role](Self::lead_role).
+    pub(super) fn lead_with(&mut self, text: RawStr<'_>) {
+        if !self.lead.is_empty() {
+            self.lead.extend_from_slice(br"\n\n");
+        }
+        JsonWriter::append_raw_text(&mut self.lead, text);
+    }
+
+    fn lead_role(&self) -> &'static str {
+        if self.takes(Parameter::SystemRole) { SYSTEM } else { "user" }
+    }
+
+    /// The lead as a message of its own.
+    fn write_lead(&mut self) {
+        let (role, lead) = (self.lead_role(), self.lead.split());
+        // What was put together out of insides of strings is one.
+        if let Some(text) = RawStr::from_inside(&lead).filter(|text| !text.is_empty()) {
+            self.begin_message(role);
+            self.json.key("content");
+            self.json.raw_str(text);
+            self.json.end_object();
+        }
+    }
+
     fn begin_message(&mut self, role: &str) {
+        if !self.lead.is_empty() {
+            self.write_lead();
+        }
         self.json.begin_object();
         self.json.key("role");
         self.json.string(role);

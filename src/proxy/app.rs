@@ -8,7 +8,7 @@ use super::metrics::Metrics;
 use super::operations::Readiness;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
-use crate::openai::{Dialect, Profile, Refused};
+use crate::openai::{Dialect, Parameters, Profile};
 use crate::translate::{ModelSettings, Override};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
@@ -41,9 +41,10 @@ pub(super) struct App {
     pub(super) cut_off: CutOff,
     /// Longest request body, in bytes.
     pub(super) max_body_bytes: usize,
-    profile: Profile,
+    /// As set, or known by the host.
+    profile: Option<Profile>,
     /// By the backend's name of a model.
-    refused: Mutex<HashMap<String, Refused>>,
+    refused: Mutex<HashMap<String, Parameters>>,
 }
 
 impl App {
@@ -73,20 +74,24 @@ impl App {
 
     /// What to send to the backend for a model.
     pub(super) fn dialect(&self, model: &str) -> Dialect {
+        let profile = self.profile.or_else(|| self.models.profile()).unwrap_or_default();
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        Dialect { profile: self.profile, refused: refused.get(model).copied().unwrap_or_default() }
+        Dialect { profile, refused: refused.get(model).copied().unwrap_or_default() }
     }
 
     /// Remembers what the backend refused for a model.
-    pub(super) fn learn(&self, model: &str, new: Refused) {
-        if new == Refused::default() {
+    pub(super) fn learn(&self, model: &str, new: Parameters) {
+        if new.is_empty() {
             return;
         }
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() >= MAX_MODELS_LEARNT && !refused.contains_key(model) {
             refused.clear();
         }
-        if refused.insert(model.to_string(), new) != Some(new) {
+        let known = refused.entry(model.to_string()).or_default();
+        let before = *known;
+        *known = known.or(new);
+        if *known != before {
             self.metrics.learned();
         }
     }
@@ -148,17 +153,21 @@ pub(super) fn model_settings(models: &config::Models) -> ModelSettings {
 }
 
 /// The kind of backend: as set, else by the host, where that is enough to know.
-fn profile(config: &Config) -> Profile {
+fn profile(config: &Config) -> Option<Profile> {
     match config.backend.profile {
-        config::Profile::Auto => match config.backend.base.host() {
-            "api.openai.com" => Profile::OpenAi,
-            "openrouter.ai" => Profile::OpenRouter,
-            _ => Profile::Standard,
-        },
-        config::Profile::OpenAi => Profile::OpenAi,
-        config::Profile::OpenRouter => Profile::OpenRouter,
-        config::Profile::Vllm => Profile::Vllm,
-        config::Profile::LlamaCpp => Profile::LlamaCpp,
-        config::Profile::Standard => Profile::Standard,
+        Some(name) => Some(Profile::named(name).unwrap_or_default()),
+        None => Profile::of_host(config.backend.base.host()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_setting_names_the_rows_of_the_table() {
+        let rows: BTreeSet<_> = Profile::all().map(Profile::name).collect();
+        assert_eq!(rows, config::PROFILES.iter().copied().collect());
     }
 }

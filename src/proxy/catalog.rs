@@ -5,7 +5,7 @@
 
 use super::error::ProxyError;
 use super::upstream::Upstream;
-use crate::openai::{Model, parse_models};
+use crate::openai::{Model, Profile, parse_models};
 use crate::translate::{Catalogue, ModelSettings};
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
@@ -13,7 +13,7 @@ use hyper::header::HeaderValue;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub(super) struct Models {
     asking: tokio::sync::Mutex<()>,
     /// Wakes [`Models::refresh`].
     wanted: Notify,
+    /// The kind of backend that the first list shows.
+    profile: OnceLock<Profile>,
 }
 
 struct State {
@@ -86,11 +88,17 @@ impl Models {
             ttl,
             asking: tokio::sync::Mutex::new(()),
             wanted: Notify::new(),
+            profile: OnceLock::new(),
         }
     }
 
     pub(super) fn settings(&self) -> Arc<ModelSettings> {
         Arc::clone(&self.state().settings)
+    }
+
+    /// The kind of backend, where a list has shown it.
+    pub(super) fn profile(&self) -> Option<Profile> {
+        self.profile.get().copied()
     }
 
     /// Other settings from now on, for the lists that are known too.
@@ -269,7 +277,12 @@ impl Models {
         let body = Limited::new(answer.body, MAX_LIST_BYTES).collect().await;
         let body =
             body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?.to_bytes();
-        parse_models(&body).map_err(ProxyError::ModelList)
+        let models = parse_models(&body).map_err(ProxyError::ModelList)?;
+        let owners = models.iter().filter_map(|model| model.owned_by.as_deref());
+        if let Some(profile) = owners.filter_map(Profile::of_owner).next() {
+            self.profile.get_or_init(|| profile);
+        }
+        Ok(models)
     }
 }
 

@@ -5,7 +5,7 @@
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
 use crate::ollama::{EmbedEndpoint, NO_SUCH_MANIFEST, RequestError};
-use crate::openai::{ApiError, Refused};
+use crate::openai::{ApiError, Dialect, Parameter};
 use crate::translate::Fault;
 use hyper::StatusCode;
 use std::fmt;
@@ -55,6 +55,13 @@ pub(super) enum ProxyError {
     },
     /// A text to embed is longer than the model takes; the words are the backend's.
     InputTooLong(EmbedEndpoint, String),
+    /// The model cannot call tools, or the server was not started for it.
+    NoTools {
+        /// The name in the request.
+        model: String,
+        /// The backend's words.
+        reason: String,
+    },
     /// It points elsewhere. Redirects are not followed: the key would go along.
     Redirect(String),
     /// It compressed an answer that was asked for as it is.
@@ -80,7 +87,9 @@ impl ProxyError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             ProxyError::Request(error) if error.is_not_found => StatusCode::NOT_FOUND,
-            ProxyError::Request(_) | ProxyError::BodyCut => StatusCode::BAD_REQUEST,
+            ProxyError::Request(_) | ProxyError::BodyCut | ProxyError::NoTools { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             ProxyError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ProxyError::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ProxyError::NotFound | ProxyError::UnknownModel(_) => StatusCode::NOT_FOUND,
@@ -131,6 +140,7 @@ impl ProxyError {
             ProxyError::TimedOut(_) => ErrorKind::Timeout,
             ProxyError::BrokenOff(_) | ProxyError::AnswerCut(_) => ErrorKind::BrokenOff,
             ProxyError::Status { .. }
+            | ProxyError::NoTools { .. }
             | ProxyError::InputTooLong(..)
             | ProxyError::Redirect(_)
             | ProxyError::Again(..)
@@ -140,19 +150,27 @@ impl ProxyError {
         }
     }
 
-    /// What is refused from now on, when the backend refuses a parameter by name that it did not refuse before.
-    pub(super) fn refused_parameter(&self, before: Refused) -> Option<Refused> {
+    /// What the backend's refusal asks to be changed in the request, in the order to try.
+    pub(super) fn candidates(&self, dialect: &Dialect) -> Vec<Parameter> {
         match self {
-            ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
-                before.learn(error)
-            }
-            _ => None,
+            ProxyError::Status { status, error, .. } => dialect.candidates(status.as_u16(), error),
+            _ => Vec::new(),
         }
     }
 
-    /// Whether it refuses a value only: the next request may bring another.
-    pub(super) fn is_about_a_value(&self) -> bool {
-        matches!(self, ProxyError::Status { error, .. } if error.code.as_deref() == Some("unsupported_value"))
+    /// Whether it would refuse the parameter in the next request too.
+    pub(super) fn is_for_good(&self, parameter: Parameter) -> bool {
+        matches!(self, ProxyError::Status { error, .. } if error.refuses_for_good(parameter))
+    }
+
+    /// The same for a request that had tools: a model that cannot call them is known by these words.
+    pub(super) fn of_tools(self) -> Self {
+        match self {
+            ProxyError::Status { error, model, .. } if error.refuses_tools() => {
+                ProxyError::NoTools { model, reason: error.message }
+            }
+            other => other,
+        }
     }
 
     /// The same where vectors were asked for: Ollama has words of its own for two refusals there.
@@ -278,6 +296,13 @@ impl fmt::Display for ProxyError {
             }
             ProxyError::InputTooLong(_, why) => {
                 write!(f, "the input length exceeds the context length: {why}")
+            }
+            // Clients look for these words.
+            ProxyError::NoTools { reason, .. } if reason.contains("does not support tools") => {
+                f.write_str(reason)
+            }
+            ProxyError::NoTools { model, reason } => {
+                write!(f, "\"{model}\" does not support tools: {reason}")
             }
             ProxyError::Redirect(location) => write!(
                 f,

@@ -10,7 +10,7 @@ use super::upstream::Answered;
 use crate::ollama::{
     self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Timestamp,
 };
-use crate::openai::Dialect;
+use crate::openai::{Dialect, Parameter, Parameters};
 use crate::translate::{self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, StreamTranslator, Wanted};
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
@@ -47,7 +47,9 @@ pub(super) async fn answer(
         return ended(loaded, account);
     }
     let translated = |model: &str, dialect| question.translated(model, dialect);
-    match ask(&app, &common.model, question.path(), key.as_ref(), translated).await {
+    let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
+    let asked = asked.map_err(|error| if question.has_tools() { error.of_tools() } else { error });
+    match asked {
         Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
         Err(error) => refuse(&app, &error, account, common.stream),
     }
@@ -104,11 +106,19 @@ impl<'a> Question<'a> {
         }
         Ok(out.freeze())
     }
+
+    fn has_tools(&self) -> bool {
+        matches!(self, Question::Chat(request) if request.tools.is_some())
+    }
 }
 
-/// Sends what `translated` makes for a model of the client's name; says with the answer when the backend had it. A
-/// parameter that the backend refuses is left out, once each, and for this model from then on, once it has answered
-/// without it.
+/// Most requests made of one question. What one model refuses is three or four things; a backend that refuses more is
+/// not going to answer.
+const MAX_TRIES: usize = 8;
+
+/// Sends what `translated` makes for a model of the client's name; says with the answer when the backend had it. What the
+/// backend refuses is left out or put otherwise, one thing at a time, and for this model from then on, once it has
+/// answered without it.
 pub(super) async fn ask(
     app: &App,
     asked: &str,
@@ -119,33 +129,49 @@ pub(super) async fn ask(
     let model = app.models.backend_name(asked, &app.upstream, key).await;
     let mut dialect = app.dialect(&model);
     let mut body = translated(&model, dialect)?;
-    let mut lasting = dialect.refused;
+    let mut learnt = Parameters::default();
+    let mut tries = 1;
     loop {
         let sent_at = Instant::now();
         let answer = app.upstream.post(path, body.clone(), key).await?;
         if answer.status.is_success() {
-            app.learn(&model, lasting);
+            app.learn(&model, learnt);
             return Ok((answer, sent_at));
         }
         let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
-        let Some(refused) = refusal.refused_parameter(dialect.refused) else { return Err(refusal) };
-        if !refusal.is_about_a_value() {
-            lasting = lasting.and_what_is_new(dialect.refused, refused);
-        }
-        dialect.refused = refused;
-        let without = translated(&model, dialect)?;
-        // It was not in the request: leaving it out changes nothing.
-        if without == body {
-            return Err(refusal);
-        }
+        let milder = milder(&translated, &model, dialect, &body, &refusal)?;
+        let Some((parameter, without)) = milder.filter(|_| tries < MAX_TRIES) else { return Err(refusal) };
         tracing::info!(
             model,
+            parameter = parameter.name(),
             reason = app.told(&refusal, key),
             "the backend refuses a parameter; asking without it"
         );
         app.metrics.retried();
+        if refusal.is_for_good(parameter) {
+            learnt = learnt.with(&[parameter]);
+        }
+        dialect = dialect.without(parameter);
         body = without;
+        tries += 1;
     }
+}
+
+/// The first change that the refusal asks for and that changes the request: what was not sent is not to blame.
+fn milder(
+    translated: impl Fn(&str, Dialect) -> Result<Bytes, ollama::RequestError>,
+    model: &str,
+    dialect: Dialect,
+    body: &Bytes,
+    refusal: &ProxyError,
+) -> Result<Option<(Parameter, Bytes)>, ollama::RequestError> {
+    for parameter in refusal.candidates(&dialect) {
+        let without = translated(model, dialect.without(parameter))?;
+        if without != body {
+            return Ok(Some((parameter, without)));
+        }
+    }
+    Ok(None)
 }
 
 /// Turns the backend's answer into the client's. The 200 goes out with the first line.

@@ -18,6 +18,7 @@ pub fn write_chat(
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
     let mut writer = RequestWriter::new(model, dialect, out);
+    options::ask_for_format(request.common.format, &mut writer);
     writer.begin_messages();
     write_messages(&request.messages, &mut writer)?;
     writer.end_messages();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ollama::EmbedEndpoint::{Embed, Embeddings};
-use crate::openai::{Parameter, Profile, Refused};
+use crate::openai::{Parameter, Parameters, Profile};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -43,29 +43,26 @@ fn sent(endpoint: EmbedEndpoint, rest: &str, dialect: Dialect) -> String {
 
 #[test]
 fn requests_have_what_the_backend_takes() {
-    let of = |profile| Dialect { profile, ..Dialect::default() };
+    let of = |profile| Dialect { profile: Profile::named(profile).unwrap(), ..Dialect::default() };
     assert_eq!(
-        sent(Embed, r#","dimensions":2,"options":{"num_ctx":1}"#, of(Profile::Standard)),
+        sent(Embed, r#","dimensions":2,"options":{"num_ctx":1}"#, of("standard")),
         r#"{"model":"m","input":["a","b"],"encoding_format":"float","dimensions":2}"#
     );
     assert_eq!(
-        sent(Embeddings, r#","dimensions":2"#, of(Profile::OpenAi)),
+        sent(Embeddings, r#","dimensions":2"#, of("openai")),
         r#"{"model":"m","input":"a","encoding_format":"base64"}"#
     );
     assert_eq!(
-        sent(Embed, "", of(Profile::Vllm)),
+        sent(Embed, "", of("vllm")),
         r#"{"model":"m","input":["a","b"],"encoding_format":"float","truncate_prompt_tokens":-1}"#
     );
     for rest in [r#","truncate":false"#, r#","prompt":"x","truncate":false"#] {
-        assert!(!sent(Embed, rest, of(Profile::Vllm)).contains("truncate"), "{rest}");
+        assert!(!sent(Embed, rest, of("vllm")).contains("truncate"), "{rest}");
     }
-    assert!(
-        !sent(Embeddings, "", of(Profile::Vllm)).contains("truncate"),
-        "Ollama does not cut there either"
-    );
+    assert!(!sent(Embeddings, "", of("vllm")).contains("truncate"), "Ollama does not cut there either");
     let all = [Parameter::EncodingFormat, Parameter::Dimensions, Parameter::TruncatePromptTokens];
-    let refused = Refused(all.into_iter().fold(0, |set, parameter| set | 1 << parameter as u32));
-    let dialect = Dialect { profile: Profile::Vllm, refused };
+    let refused = Parameters::default().with(&all);
+    let dialect = Dialect { profile: Profile::named("vllm").unwrap(), refused };
     assert_eq!(sent(Embed, r#","dimensions":2"#, dialect), r#"{"model":"m","input":["a","b"]}"#);
 }
 

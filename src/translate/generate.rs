@@ -44,6 +44,7 @@ pub fn write_generate(
 }
 
 fn write_messages(request: &GenerateRequest<'_>, writer: &mut RequestWriter<'_>) -> Result<(), RequestError> {
+    options::ask_for_format(request.common.format, writer);
     writer.begin_messages();
     if !request.system.is_empty() {
         writer.text_message("system", request.system);

@@ -5,7 +5,8 @@
 //! rest that is about loading a model.
 
 use crate::ollama::{Format, Options, Think};
-use crate::openai::{Parameter, RequestWriter, Sampling};
+use crate::openai::{Parameter, RequestWriter, Sampling, Thought};
+use crate::wire::RawJson;
 
 /// The sampling parameters of a request.
 pub(super) fn sampling<'a>(options: &Options<'a>) -> Sampling<'a> {
@@ -29,22 +30,38 @@ pub(super) fn sampling<'a>(options: &Options<'a>) -> Sampling<'a> {
     }
 }
 
-/// `format`, on a chat.
-pub(super) fn format(format: Format<'_>, writer: &mut RequestWriter<'_>) {
+/// The schema of a `format`, or that it is any JSON; nothing when it is text.
+fn schema(format: Format<'_>) -> Option<Option<RawJson<'_>>> {
     match format {
-        Format::Text => {}
-        Format::Json => writer.json_format(),
-        Format::Schema(schema) => writer.schema_format(schema),
+        Format::Text => None,
+        Format::Json => Some(None),
+        Format::Schema(schema) => Some(Some(schema)),
     }
 }
 
-/// `think`, on a chat. A level is the backend's effort; on and off are switches that only some chat templates have, and
-/// a backend that cannot think must still answer a client that says `false`.
-pub(super) fn think(think: Think, writer: &mut RequestWriter<'_>) {
-    match think {
-        Think::Unset => {}
-        Think::Level(level) => writer.reasoning_effort(writer.dialect().effort(level)),
-        Think::On => writer.enable_thinking(true),
-        Think::Off => writer.enable_thinking(false),
+/// `format`, before the messages of a chat: some backends want it in words.
+pub(super) fn ask_for_format(format: Format<'_>, writer: &mut RequestWriter<'_>) {
+    if let Some(schema) = schema(format) {
+        writer.ask_for_json(schema);
     }
+}
+
+/// `format`, on a chat.
+pub(super) fn format(format: Format<'_>, writer: &mut RequestWriter<'_>) {
+    if let Some(schema) = schema(format) {
+        writer.format(schema);
+    }
+}
+
+/// `think`, on a chat.
+pub(super) fn think(think: Think, writer: &mut RequestWriter<'_>) {
+    writer.think(match think {
+        Think::Unset => return,
+        Think::Off => Thought::Off,
+        Think::On => Thought::On,
+        Think::Level("low") => Thought::Low,
+        Think::Level("medium") => Thought::Medium,
+        Think::Level("max") => Thought::Max,
+        Think::Level(_) => Thought::High,
+    });
 }

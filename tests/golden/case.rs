@@ -93,12 +93,10 @@ impl Case {
             (Some(_), Some(_)) => panic!("{name}: both upstream.sse and upstream.body"),
         };
         let profile = match text(&directory, "dialect").as_deref().map(str::trim) {
-            None => Profile::Standard,
-            Some("openai") => Profile::OpenAi,
-            Some("openrouter") => Profile::OpenRouter,
-            Some("vllm") => Profile::Vllm,
-            Some("llama.cpp") => Profile::LlamaCpp,
-            Some(other) => panic!("{name}: no dialect is called {other:?}"),
+            None => Profile::default(),
+            Some(kind) => {
+                Profile::named(kind).unwrap_or_else(|| panic!("{name}: no dialect is called {kind:?}"))
+            }
         };
         Case {
             note: text(&directory, "note").unwrap_or_else(|| panic!("{name}: no note")),
