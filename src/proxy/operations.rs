@@ -5,22 +5,27 @@
 //! the log, for a probe needs no key and an address of the backend is none of its business.
 
 use super::app::App;
-use super::error::ProxyError;
+use super::error::{ErrorKind, ProxyError};
 use super::handler::written;
 use super::reply::{self, Reply};
 use super::upstream::Answered;
 use crate::ollama::{self, Route};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 /// How long an answer of the backend is good for probes: orchestrators ask every 5 to 30 seconds.
 const GOOD_FOR: Duration = Duration::from_secs(15);
 /// A failure is looked at again sooner, so that the way back is short.
 const BAD_FOR: Duration = Duration::from_secs(1);
-/// Longest wait for the backend; the probes of orchestrators wait no longer themselves.
+/// Until then an answer is better than a wait, while a new look is made.
+const TOO_OLD: Duration = Duration::from_secs(60);
+/// Longest wait for the backend.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers a probe, a scrape or a question about the configuration.
@@ -37,30 +42,50 @@ pub(super) async fn answer(app: &App, route: Route) -> Reply {
     }
 }
 
-/// What the last look at the backend found.
+/// What the last look at the backend found. The looks are made beside the requests, by [`watch`]: a probe that gives up
+/// after a second, as Kubernetes' do, must not end the look that would have told the next one.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     known: Mutex<Option<(Instant, Verdict)>>,
-    /// Held while asking, so that many probes ask once.
-    asking: tokio::sync::Mutex<()>,
+    /// Wakes [`watch`].
+    wanted: Notify,
+    /// Wakes who waits for it.
+    found: Notify,
 }
 
 /// Why the proxy cannot serve, in a word, if it cannot.
 type Verdict = Result<(), &'static str>;
 
 impl Readiness {
-    fn known(&self) -> Option<Verdict> {
+    /// What is known, and whether it is fresh; nothing once it is too old to say.
+    fn known(&self) -> Option<(Verdict, bool)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let good_for = |verdict: &Verdict| if verdict.is_ok() { GOOD_FOR } else { BAD_FOR };
-        known.filter(|(at, verdict)| at.elapsed() < good_for(verdict)).map(|(_, verdict)| verdict)
+        let (at, verdict) = (*known)?;
+        let good_for = if verdict.is_ok() { GOOD_FOR } else { BAD_FOR };
+        let age = at.elapsed();
+        (age < TOO_OLD).then_some((verdict, age < good_for))
+    }
+
+    async fn verdict(&self) -> Verdict {
+        loop {
+            let mut found = pin!(self.found.notified());
+            // Before the look at what is known, so that nothing is missed between the two.
+            found.as_mut().enable();
+            match self.known() {
+                Some((verdict, true)) => return verdict,
+                Some((verdict, false)) => {
+                    self.wanted.notify_one();
+                    return verdict;
+                }
+                None => self.wanted.notify_one(),
+            }
+            found.await;
+        }
     }
 }
 
 async fn ready(app: &App) -> Reply {
-    let verdict = match app.readiness.known() {
-        Some(verdict) => verdict,
-        None => look(app).await,
-    };
+    let verdict = app.readiness.verdict().await;
     let mut reply = written(|out| ollama::write_ready(verdict, out));
     if verdict.is_err() {
         *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -68,12 +93,21 @@ async fn ready(app: &App) -> Reply {
     reply
 }
 
-async fn look(app: &App) -> Verdict {
-    let _asking = app.readiness.asking.lock().await;
-    if let Some(verdict) = app.readiness.known() {
-        return verdict;
+/// Looks at the backend whenever a probe wants to know and nothing fresh is known: one look at a time.
+pub(super) async fn watch(app: &App) -> Infallible {
+    loop {
+        app.readiness.wanted.notified().await;
+        if matches!(app.readiness.known(), Some((_, true))) {
+            continue;
+        }
+        let verdict = look(app).await;
+        *app.readiness.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), verdict));
+        app.readiness.found.notify_waiters();
     }
-    let verdict = match timeout(PATIENCE, ask(app)).await {
+}
+
+async fn look(app: &App) -> Verdict {
+    match timeout(PATIENCE, ask(app)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(reason = app.told(&error, None), "not ready");
@@ -81,11 +115,9 @@ async fn look(app: &App) -> Verdict {
         }
         Err(_) => {
             tracing::warn!(reason = "the backend does not answer in time", "not ready");
-            Err("timeout")
+            Err(ErrorKind::Timeout.name())
         }
-    };
-    *app.readiness.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), verdict));
-    verdict
+    }
 }
 
 /// A backend that answers can be asked, whatever it says of its list; but for a failure of its own, a redirect, which

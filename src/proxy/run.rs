@@ -2,7 +2,7 @@
 
 use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
-use super::{handler, hangup, health, resolve, server};
+use super::{handler, hangup, health, operations, resolve, server};
 use crate::config::{Command, Config, Listen};
 use std::fmt;
 use std::future::pending;
@@ -104,10 +104,11 @@ async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signal
     let cut_off = || app.cut_off.come();
     let serving =
         server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off);
-    // The two beside it never end.
+    // Those beside it never end.
     tokio::select! {
         () = serving => {}
         never = app.models.refresh(&app.upstream) => match never {},
+        never = operations::watch(&app) => match never {},
         () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => {}
     }
 }

@@ -85,6 +85,30 @@ fn many_probes_at_once_ask_the_backend_once_and_only_for_its_list() {
 }
 
 #[test]
+fn a_probe_that_gives_up_does_not_end_the_look_that_tells_the_next_one() {
+    let (asked, go) = (Signal::new(), Signal::new());
+    let (tell, wait) = (Arc::clone(&asked), Arc::clone(&go));
+    let backend = Backend::with_models(
+        move |_, peer| {
+            tell.raise();
+            wait.wait();
+            peer.json(200, &model_list(&["m"]));
+        },
+        |request, peer| peer.say(request, &["Hello"]),
+    );
+    let proxy = Proxy::before(&backend);
+    let mut probe = proxy.client();
+    probe.request("GET", "/ready", &[], None);
+    asked.wait();
+    drop(probe);
+    proxy.wait_for_log("the probe that left", |log| log.contains("outcome=cancelled"));
+    go.raise();
+    assert_eq!(proxy.get("/ready").status(), 200);
+    let seen = backend.seen();
+    assert_eq!((gets(&seen), seen.connections), (1, 1), "one look for both");
+}
+
+#[test]
 fn a_backend_that_answers_is_ready_and_one_that_fails_is_not() {
     let table = [
         (200, true, None),
