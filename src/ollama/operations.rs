@@ -1,5 +1,5 @@
-//! The bodies of the operational routes. Ollama has none of them: they are those of the Python service that this program
-//! replaces, whose probes, dashboards and smoke tests go on working.
+//! The bodies of the operational routes. Ollama has none of them: the paths are those of the Python service that this
+//! program replaces, so that probes which look at the status go on working.
 
 use crate::wire::JsonWriter;
 use bytes::BytesMut;

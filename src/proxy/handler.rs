@@ -1,4 +1,4 @@
-//! One request, from its head to its answer, in one visible line: guard, route, and the endpoint's own file.
+//! One request, from its head to its answer, in one visible line: guard, route, key, and the endpoint's own file.
 //!
 //! What every endpoint needs is here: the body under its cap, and the two ways in which a request ends.
 
