@@ -11,7 +11,9 @@
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
 use ollama_openai_proxy::ollama::{EmbedEndpoint, EmbedRequest, Endpoint, Think, Timestamp};
-use ollama_openai_proxy::translate::{Answering, BodyKind, EmbedTranslator, StreamTranslator, Wanted};
+use ollama_openai_proxy::translate::{
+    Answering, BodyKind, EmbedTranslator, StreamTranslator, ThinkTags, Wanted,
+};
 use ollama_openai_proxy::wire::SseDecoder;
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ fn wanted(endpoint: Endpoint, think: Think) -> Wanted<'static> {
         stream: true,
         think,
         logprobs: None,
+        think_tags: ThinkTags::Off,
         started_at: Timestamp::from_unix_seconds(1_787_306_400),
         load: Duration::from_millis(1),
     }

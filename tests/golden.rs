@@ -15,7 +15,7 @@ mod case;
 use bytes::{Bytes, BytesMut};
 use case::{Asked, Body, Case, LOAD, NOW, STARTED_AT_NS, embedded, translated};
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
-use ollama_openai_proxy::translate::{Answering, BodyKind, StreamTranslator, Wanted};
+use ollama_openai_proxy::translate::{Answering, BodyKind, StreamTranslator, ThinkTags, Wanted};
 use std::fs;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn outcome(case: &Case) -> (Option<Vec<u8>>, Vec<u8>) {
     match (case.ask(), &case.upstream) {
         (Asked::Answered(body), None) => (None, body),
         (Asked::Backend { request, question }, Some(Body { kind, bytes })) => {
-            (Some(request.to_vec()), translated(&question.wanted(), *kind, [bytes.clone()]))
+            (Some(request.to_vec()), translated(&question.wanted(case), *kind, [bytes.clone()]))
         }
         (Asked::Vectors { request, question }, Some(Body { bytes, .. })) => {
             (Some(request.to_vec()), embedded(&question, [bytes.clone()]))
@@ -131,6 +131,7 @@ fn chat(stream: bool) -> Wanted<'static> {
         stream,
         think: Think::Unset,
         logprobs: None,
+        think_tags: ThinkTags::Off,
         started_at: Timestamp::from_unix_ns(STARTED_AT_NS),
         load: LOAD,
     }

@@ -7,7 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
-use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, Wanted};
+use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, ThinkTags, Wanted};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -131,6 +131,7 @@ fn program(body: &[u8], cuts: &[prop::sample::Index]) -> Said {
         stream: true,
         think: Think::Unset,
         logprobs: None,
+        think_tags: ThinkTags::Off,
         started_at: Timestamp::from_unix_seconds(1),
         load: Duration::ZERO,
     };

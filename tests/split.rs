@@ -13,7 +13,7 @@ mod case;
 use bytes::{Bytes, BytesMut};
 use case::{Asked, Body, LOAD, NOW, STARTED_AT_NS, embedded, translated};
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
-use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, Wanted};
+use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, ThinkTags, Wanted};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::{BTreeSet, HashSet};
@@ -24,7 +24,7 @@ fn each_stream(mut check: impl FnMut(&str, &Wanted<'_>, &Body)) {
     let mut seen = HashSet::new();
     for case in case::all() {
         if let (Asked::Backend { question, .. }, Some(body)) = (case.ask(), &case.upstream) {
-            let wanted = question.wanted();
+            let wanted = question.wanted(&case);
             let same = Wanted { model: "", ..wanted.clone() };
             if seen.insert((format!("{same:?} {:?}", body.kind), body.bytes.clone())) {
                 check(&case.name, &wanted, body);
@@ -373,6 +373,7 @@ fn wanted(stream: bool, endpoint: Endpoint) -> Wanted<'static> {
         stream,
         think: Think::Unset,
         logprobs: None,
+        think_tags: ThinkTags::Off,
         started_at: Timestamp::from_unix_ns(STARTED_AT_NS),
         load: LOAD,
     }

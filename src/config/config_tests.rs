@@ -66,6 +66,7 @@ fn nothing_given_is_a_whole_configuration() {
     assert!(config.backend.verify_tls);
     assert_eq!(config.backend.ca_file, None);
     assert_eq!(config.backend.profile, None);
+    assert_eq!((config.backend.think_tags, config.backend.echo_reasoning), (ThinkTags::Off, None));
     assert_eq!(config.models.aliases, []);
     assert_eq!(config.models.default_model, None);
     assert_eq!(config.models.extra, [""; 0]);
@@ -120,6 +121,13 @@ fn every_flag_and_variable_reaches_its_field() {
             &["--backend-profile", "BACKEND_PROFILE"],
             |c| format!("{:?}", c.backend.profile),
             "Some(\"vllm\")",
+        ),
+        ("open", &["--think-tags", "THINK_TAGS"], |c| format!("{:?}", c.backend.think_tags), "Open"),
+        (
+            "no",
+            &["--echo-reasoning", "ECHO_REASONING"],
+            |c| format!("{:?}", c.backend.echo_reasoning),
+            "Some(false)",
         ),
         (
             "pem",

@@ -96,6 +96,8 @@ impl Config {
         self.backend.key = None;
         self.backend.proxy = None;
         self.backend.profile = Some("standard");
+        self.backend.think_tags = ThinkTags::Off;
+        self.backend.echo_reasoning = None;
         let models = &mut self.models;
         models.aliases.clear();
         models.default_model = None;
@@ -164,6 +166,21 @@ pub struct Backend {
     pub profile: Option<&'static str>,
     /// The proxy on the way to it.
     pub proxy: Option<ForwardProxy>,
+    /// Whether its texts hold their reasoning between tags.
+    pub think_tags: ThinkTags,
+    /// Whether the history's reasoning goes back to it; `None`: to those that want it.
+    pub echo_reasoning: Option<bool>,
+}
+
+/// How a backend marks reasoning in its texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThinkTags {
+    /// Not at all.
+    Off,
+    /// `<think>` and `</think>`.
+    On,
+    /// `</think>` alone: the chat template wrote the other.
+    Open,
 }
 
 /// The kinds of backends that can be named; each is a row of the program's table of profiles.

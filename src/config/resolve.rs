@@ -27,6 +27,9 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         let proxy = base.as_ref().filter(|_| !is_demo).and_then(|base| self.forward_proxy(base));
         let known = format!("auto or one of {}", PROFILES.join(", "));
         let profile = self.take(&settings::BACKEND_PROFILE, &known, values::profile);
+        let think_tags = self.take(&settings::THINK_TAGS, "off, on or open", values::think_tags);
+        let echo_reasoning =
+            self.take(&settings::ECHO_REASONING, "auto, true or false", values::auto_or_boolean);
         let models = self.models();
         let timeout = self.take(&settings::REQUEST_TIMEOUT, "seconds from 1 to 86400", |text| {
             values::seconds(text, 1.0, 86_400.0)
@@ -54,7 +57,16 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         self.warn(command, &listen, &base, (key.is_some(), proxy_key.is_some()), trust_all);
         Some(Config {
             listen,
-            backend: Backend { base, key, verify_tls: !trust_all, ca_file, profile: profile?, proxy },
+            backend: Backend {
+                base,
+                key,
+                verify_tls: !trust_all,
+                ca_file,
+                profile: profile?,
+                think_tags: think_tags?,
+                echo_reasoning: echo_reasoning?,
+                proxy,
+            },
             models: models?,
             timeout: timeout?,
             max_retries: retries?,

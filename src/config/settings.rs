@@ -69,6 +69,22 @@ pub(super) const BACKEND_PROFILE: Setting = Setting::new("--backend-profile", &[
         "vllm",
         "Which kind of backend it is, out of the table of profiles; `auto` tells by its host, else by its list of models.",
     );
+pub(super) const THINK_TAGS: Setting =
+    Setting::new("--think-tags", &["THINK_TAGS"], "off|on|open").default("off").says(
+        "on",
+        "Take reasoning out of texts that begin with `<think>`; `open` where the chat template writes that tag \
+         and only `</think>` comes.",
+    );
+pub(super) const ECHO_REASONING: Setting = Setting::new(
+    "--echo-reasoning",
+    &["ECHO_REASONING"],
+    "auto|true|false",
+)
+.default("auto")
+.says(
+    "true",
+    "Send the `thinking` of earlier answers back as `reasoning_content`; `auto`: to backends that want it.",
+);
 pub(super) const CA_FILE: Setting = Setting::new("--ca-file", &["SSL_CA_FILE"], "PATH").says(
     "/etc/ssl/company.pem",
     "A PEM file of certificates to trust for the backend beside the public ones.",
@@ -216,6 +232,8 @@ pub const SETTINGS: &[Setting] = &[
     API_KEY,
     API_KEY_FILE,
     BACKEND_PROFILE,
+    THINK_TAGS,
+    ECHO_REASONING,
     CA_FILE,
     NO_TLS_CHECK,
     SSL_CERTS_PATH,

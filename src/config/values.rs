@@ -1,7 +1,7 @@
 //! From the text of one setting to its value. Every function here is pure and answers "not of this form" with `None`;
 //! naming the setting and the accepted form is left to [`super`].
 
-use super::{Format, Level, PROFILES};
+use super::{Format, Level, PROFILES, ThinkTags};
 use simd_json::prelude::*;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -51,6 +51,18 @@ pub(super) fn format(text: &str) -> Option<Format> {
         "json" => Some(Format::Json),
         _ => None,
     }
+}
+
+pub(super) fn think_tags(text: &str) -> Option<ThinkTags> {
+    match text.to_ascii_lowercase().as_str() {
+        "open" => Some(ThinkTags::Open),
+        other => boolean(other).map(|on| if on { ThinkTags::On } else { ThinkTags::Off }),
+    }
+}
+
+/// `Some(None)` is the choice left to the program.
+pub(super) fn auto_or_boolean(text: &str) -> Option<Option<bool>> {
+    if text.eq_ignore_ascii_case("auto") { Some(None) } else { boolean(text).map(Some) }
 }
 
 /// A kind of backend, by a spelling of its name; `Some(None)` is `auto`.

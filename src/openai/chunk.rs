@@ -46,6 +46,8 @@ pub struct Delta<'a> {
     pub refusal: RawStr<'a>,
     /// `reasoning_content`, else `reasoning`.
     pub reasoning: RawStr<'a>,
+    /// `reasoning_details`, an array, where neither of them has a text.
+    pub reasoning_details: Option<RawJson<'a>>,
     /// `tool_calls`, an array.
     pub tool_calls: Option<RawJson<'a>>,
     /// The older `function_call`, an object.
@@ -222,6 +224,9 @@ impl<'a> Delta<'a> {
                 }
                 b"reasoning_content" => delta.reasoning = scanner.value()?.as_str().unwrap_or_default(),
                 b"reasoning" => reasoning = scanner.value()?.as_str().unwrap_or_default(),
+                b"reasoning_details" => {
+                    delta.reasoning_details = of_kind(scanner.value()?, Kind::Array);
+                }
                 b"refusal" => delta.refusal = scanner.value()?.as_str().unwrap_or_default(),
                 b"tool_calls" => delta.tool_calls = of_kind(scanner.value()?, Kind::Array),
                 b"function_call" => delta.function_call = of_kind(scanner.value()?, Kind::Object),
@@ -234,6 +239,9 @@ impl<'a> Delta<'a> {
         if delta.reasoning.is_empty() {
             delta.reasoning = reasoning;
         }
+        let is_said = !delta.reasoning.is_empty();
+        delta.reasoning_details =
+            delta.reasoning_details.filter(|details| !is_said && !details.is_empty_container());
         Ok(Some(delta))
     }
 }
@@ -354,6 +362,20 @@ mod tests {
             assert!(!chunk.is_error, "{text}");
             assert_eq!((chunk.delta, chunk.finish_reason), (Delta::default(), None), "{text}");
         }
+    }
+
+    #[test]
+    fn reasoning_details_count_only_where_no_reasoning_has_a_text() {
+        let details = |more: &str| {
+            let text =
+                format!(r#"{{"choices":[{{"delta":{{"reasoning_details":[{{"text":"hm"}}]{more}}}}}]}}"#);
+            read(&text).delta.reasoning_details.is_some()
+        };
+        assert!(details(""));
+        assert!(details(r#","reasoning":"","reasoning_content":null"#));
+        assert!(!details(r#","reasoning":"hm""#));
+        assert!(!details(r#","reasoning_details":[]"#));
+        assert!(!details(r#","reasoning_details":"hm""#));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod chunk;
+mod demand;
 mod dialect;
 mod embedding;
 mod embedding_list;
@@ -17,6 +18,7 @@ mod response;
 mod shape;
 
 pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
+pub use demand::Demands;
 pub use dialect::{Dialect, KeyHeader, Parameter, Parameters, Profile, Thought, profiles_markdown};
 pub use embedding::{Embedding, EmbeddingInput, EmbeddingRequest, Norm, Values};
 pub use embedding_list::{EmbeddingFault, EmbeddingList};

@@ -3,8 +3,9 @@
 //! Keys are OpenAI's own; which of them go out is the [`Dialect`]'s word. Texts and numbers are spliced as the client
 //! wrote them. Here are the messages; what stands beside them is in `members.rs`.
 
+use super::demand::{NO_REASONING, NO_SIGNATURE};
 use super::{Dialect, Parameter};
-use crate::wire::{JsonWriter, RawJson, RawStr};
+use crate::wire::{JsonError, JsonWriter, RawJson, RawStr, Scanner};
 use bytes::BytesMut;
 
 const SYSTEM: &str = "system";
@@ -38,6 +39,8 @@ pub struct ToolCallRef<'a> {
     pub name: RawStr<'a>,
     /// An object, or a string that holds one; absent is `{}`.
     pub arguments: Option<RawJson<'a>>,
+    /// A JSON object: what the backend put on the call itself.
+    pub members: Option<&'a [u8]>,
 }
 
 /// See the module's description. The model and the prompt or messages come first, the rest in any order.
@@ -104,6 +107,15 @@ impl<'o> RequestWriter<'o> {
         self.json.end_object();
     }
 
+    /// What the assistant said, and thought.
+    pub fn assistant_message(&mut self, content: RawStr<'_>, reasoning: RawStr<'_>) {
+        self.begin_message("assistant");
+        self.json.key("content");
+        self.json.raw_str(content);
+        self.thought(reasoning);
+        self.json.end_object();
+    }
+
     /// A message of parts.
     pub fn parts_message(&mut self, role: &str, parts: &[ContentPart<'_>]) {
         let lead = if role == self.lead_role() { self.lead.split() } else { BytesMut::new() };
@@ -120,8 +132,8 @@ impl<'o> RequestWriter<'o> {
         self.json.end_object();
     }
 
-    /// What the assistant said and called.
-    pub fn calls_message(&mut self, content: RawStr<'_>, calls: &[ToolCallRef<'_>]) {
+    /// What the assistant said, thought and called.
+    pub fn calls_message(&mut self, content: RawStr<'_>, reasoning: RawStr<'_>, calls: &[ToolCallRef<'_>]) {
         self.begin_message("assistant");
         self.json.key("content");
         if content.is_empty() {
@@ -129,10 +141,11 @@ impl<'o> RequestWriter<'o> {
         } else {
             self.json.raw_str(content);
         }
+        self.thought(reasoning);
         self.json.key("tool_calls");
         self.json.begin_array();
-        for call in calls {
-            self.call(call);
+        for (nth, call) in calls.iter().enumerate() {
+            self.call(call, nth == 0);
         }
         self.json.end_array();
         self.json.end_object();
@@ -185,6 +198,19 @@ impl<'o> RequestWriter<'o> {
         self.json.string(role);
     }
 
+    /// For a backend that wants it, in every message: one without it would be refused.
+    fn thought(&mut self, reasoning: RawStr<'_>) {
+        if !self.dialect.demands.reasoning {
+            return;
+        }
+        self.json.key("reasoning_content");
+        if reasoning.is_empty() {
+            self.json.string(NO_REASONING);
+        } else {
+            self.json.raw_str(reasoning);
+        }
+    }
+
     fn part(&mut self, part: &ContentPart<'_>) {
         self.json.begin_object();
         self.json.key("type");
@@ -216,7 +242,7 @@ impl<'o> RequestWriter<'o> {
         self.json.end_object();
     }
 
-    fn call(&mut self, call: &ToolCallRef<'_>) {
+    fn call(&mut self, call: &ToolCallRef<'_>, is_first: bool) {
         self.json.begin_object();
         self.json.key("id");
         self.json.string(call.id);
@@ -234,6 +260,32 @@ impl<'o> RequestWriter<'o> {
                 None => self.json.raw_as_string(arguments),
             },
         }
+        self.json.end_object();
+        match call.members.and_then(|members| Scanner::new(members).value().ok()) {
+            Some(members) => self.members(members),
+            // Of the calls of one turn only the first is signed.
+            None if is_first && self.dialect.demands.signatures => self.no_signature(),
+            None => {}
+        }
+        self.json.end_object();
+    }
+
+    fn members(&mut self, members: RawJson<'_>) {
+        // What the program itself wrote reads back.
+        let _ = members.each_member(|name, value| {
+            self.json.key_text(&String::from_utf8_lossy(name));
+            self.json.raw(value);
+            Ok::<(), JsonError>(())
+        });
+    }
+
+    fn no_signature(&mut self) {
+        self.json.key("extra_content");
+        self.json.begin_object();
+        self.json.key("google");
+        self.json.begin_object();
+        self.json.key("thought_signature");
+        self.json.string(NO_SIGNATURE);
         self.json.end_object();
         self.json.end_object();
     }

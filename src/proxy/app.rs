@@ -2,6 +2,7 @@
 
 use super::admission::Admission;
 use super::catalog::Models;
+use super::echo::Echo;
 use super::error::ProxyError;
 use super::guard::Guard;
 use super::metrics::Metrics;
@@ -9,7 +10,7 @@ use super::operations::Readiness;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
 use crate::openai::{Dialect, Parameters, Profile};
-use crate::translate::{ModelSettings, Override};
+use crate::translate::{ModelSettings, Override, ThinkTags};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,10 @@ pub(super) struct App {
     pub(super) cut_off: CutOff,
     /// Longest request body, in bytes.
     pub(super) max_body_bytes: usize,
+    /// What goes back to the backend that it said itself.
+    pub(super) echo: Echo,
+    /// Whether the backend's texts hold their reasoning.
+    pub(super) think_tags: ThinkTags,
     /// As set, or known by the host.
     profile: Option<Profile>,
     /// By the backend's name of a model.
@@ -67,6 +72,8 @@ impl App {
             version: config.ollama_version.clone(),
             cut_off: CutOff::default(),
             max_body_bytes: config.max_body_bytes,
+            echo: Echo::new(&config.backend),
+            think_tags: think_tags(config),
             profile: profile(config),
             refused: Mutex::default(),
         })
@@ -76,7 +83,11 @@ impl App {
     pub(super) fn dialect(&self, model: &str) -> Dialect {
         let profile = self.profile.or_else(|| self.models.profile()).unwrap_or_default();
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        Dialect { profile, refused: refused.get(model).copied().unwrap_or_default() }
+        Dialect {
+            profile,
+            refused: refused.get(model).copied().unwrap_or_default(),
+            demands: self.echo.demands(model),
+        }
     }
 
     /// Remembers what the backend refused for a model.
@@ -149,6 +160,14 @@ pub(super) fn model_settings(models: &config::Models) -> ModelSettings {
             })
             .collect(),
         context_length: models.context_length,
+    }
+}
+
+fn think_tags(config: &Config) -> ThinkTags {
+    match config.backend.think_tags {
+        config::ThinkTags::Off => ThinkTags::Off,
+        config::ThinkTags::On => ThinkTags::On,
+        config::ThinkTags::Open => ThinkTags::Open,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::account::Account;
 use super::app::App;
+use super::echo::Scope;
 use super::error::ProxyError;
 use super::upstream::Answered;
 use crate::ollama;
@@ -34,6 +35,8 @@ pub(super) struct TranslatedBody {
     /// The backend's connection: what failed on it may fail the next request too.
     connection: CaptureConnection,
     translator: StreamTranslator,
+    /// Under what the backend's keepsakes are kept.
+    scope: Scope,
     out: BytesMut,
     /// What went wrong behind the lines in `out`: they go out first.
     failed: Option<ProxyError>,
@@ -52,6 +55,7 @@ impl TranslatedBody {
     pub(super) fn new(
         upstream: Answered,
         translator: StreamTranslator,
+        scope: Scope,
         app: Arc<App>,
         account: Account,
     ) -> Self {
@@ -61,6 +65,7 @@ impl TranslatedBody {
             upstream: Some(upstream.body),
             connection: upstream.connection,
             translator,
+            scope,
             out: BytesMut::new(),
             failed: None,
             heard: now,
@@ -179,6 +184,10 @@ impl TranslatedBody {
     }
 
     fn settle(&mut self, result: Result<(), Fault>) -> Result<(), ProxyError> {
+        let keepsakes = self.translator.take_keepsakes();
+        if !keepsakes.is_empty() {
+            self.app.echo.keep(self.scope, keepsakes);
+        }
         match result {
             Ok(()) => Ok(()),
             Err(fault) => {

@@ -55,7 +55,7 @@ pub(super) async fn answer(
     };
     let asked = ask(&app, &request.model, EMBEDDINGS, key.as_ref(), write).await;
     let embedded = match asked {
-        Ok((answer, sent_at)) => collect(&app, &request, answer, sent_at, &account).await,
+        Ok(asked) => collect(&app, &request, asked.answer, asked.sent_at, &account).await,
         Err(error) => Err(error),
     };
     match embedded {

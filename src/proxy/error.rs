@@ -5,7 +5,7 @@
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
 use crate::ollama::{EmbedEndpoint, NO_SUCH_MANIFEST, RequestError};
-use crate::openai::{ApiError, Dialect, Parameter};
+use crate::openai::{ApiError, Demands, Dialect, Parameter};
 use crate::translate::Fault;
 use hyper::StatusCode;
 use std::fmt;
@@ -155,6 +155,16 @@ impl ProxyError {
         match self {
             ProxyError::Status { status, error, .. } => dialect.candidates(status.as_u16(), error),
             _ => Vec::new(),
+        }
+    }
+
+    /// What the backend wants to read from now on, when it refuses a history without it.
+    pub(super) fn demanded(&self, before: Demands) -> Option<Demands> {
+        match self {
+            ProxyError::Status { status, error, .. } if matches!(status.as_u16(), 400 | 422) => {
+                before.learn(error)
+            }
+            _ => None,
         }
     }
 

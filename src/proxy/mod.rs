@@ -7,6 +7,7 @@ mod body;
 mod catalog;
 mod demo;
 mod discovery;
+mod echo;
 mod embed;
 mod error;
 mod guard;

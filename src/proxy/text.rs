@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::app::App;
 use super::body::TranslatedBody;
+use super::echo::Scope;
 use super::error::ProxyError;
 use super::handler::{ended, read_body, refuse, written};
 use super::reply::{self, Reply};
@@ -11,7 +12,9 @@ use crate::ollama::{
     self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Timestamp,
 };
 use crate::openai::{Dialect, Parameter, Parameters};
-use crate::translate::{self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, StreamTranslator, Wanted};
+use crate::translate::{
+    self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, Recall, StreamTranslator, ThinkTags, Wanted,
+};
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -46,11 +49,14 @@ pub(super) async fn answer(
         });
         return ended(loaded, account);
     }
-    let translated = |model: &str, dialect| question.translated(model, dialect);
+    let translated = |model: &str, dialect| {
+        let scope = app.echo.scope(model, key.as_ref());
+        question.translated(model, dialect, &|call| app.echo.recall(scope, call))
+    };
     let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
     let asked = asked.map_err(|error| if question.has_tools() { error.of_tools() } else { error });
     match asked {
-        Ok((answer, sent_at)) => deliver(app, &question, answer, sent_at, account).await,
+        Ok(asked) => deliver(app, &question, asked, account).await,
         Err(error) => refuse(&app, &error, account, common.stream),
     }
 }
@@ -91,6 +97,11 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// A prompt without a chat template is answered as it is.
+    fn think_tags(&self, app: &App) -> ThinkTags {
+        if self.path() == COMPLETIONS { ThinkTags::Off } else { app.think_tags }
+    }
+
     fn path(&self) -> &'static str {
         match self {
             Question::Generate(request) if translate::is_completion(request) => COMPLETIONS,
@@ -98,10 +109,15 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn translated(&self, model: &str, dialect: Dialect) -> Result<Bytes, ollama::RequestError> {
+    fn translated(
+        &self,
+        model: &str,
+        dialect: Dialect,
+        recall: Recall<'_>,
+    ) -> Result<Bytes, ollama::RequestError> {
         let mut out = BytesMut::new();
         match self {
-            Question::Chat(request) => translate::write_chat(request, model, dialect, &mut out)?,
+            Question::Chat(request) => translate::write_chat(request, model, dialect, recall, &mut out)?,
             Question::Generate(request) => translate::write_generate(request, model, dialect, &mut out)?,
         }
         Ok(out.freeze())
@@ -112,20 +128,28 @@ impl<'a> Question<'a> {
     }
 }
 
+/// A backend that answers.
+pub(super) struct Asked {
+    pub(super) answer: Answered,
+    /// When it had the question.
+    pub(super) sent_at: Instant,
+    scope: Scope,
+}
+
 /// Most requests made of one question. What one model refuses is three or four things; a backend that refuses more is
 /// not going to answer.
 const MAX_TRIES: usize = 8;
 
-/// Sends what `translated` makes for a model of the client's name; says with the answer when the backend had it. What the
-/// backend refuses is left out or put otherwise, one thing at a time, and for this model from then on, once it has
-/// answered without it.
+/// Sends what `translated` makes for a model of the client's name. What the backend refuses is left out or put otherwise,
+/// one thing at a time, and for this model from then on, once it has answered without it; what it wants to read in the
+/// history is put there, likewise.
 pub(super) async fn ask(
     app: &App,
     asked: &str,
     path: &'static str,
     key: Option<&HeaderValue>,
     translated: impl Fn(&str, Dialect) -> Result<Bytes, ollama::RequestError>,
-) -> Result<(Answered, Instant), ProxyError> {
+) -> Result<Asked, ProxyError> {
     let model = app.models.backend_name(asked, &app.upstream, key).await;
     let mut dialect = app.dialect(&model);
     let mut body = translated(&model, dialect)?;
@@ -136,25 +160,43 @@ pub(super) async fn ask(
         let answer = app.upstream.post(path, body.clone(), key).await?;
         if answer.status.is_success() {
             app.learn(&model, learnt);
-            return Ok((answer, sent_at));
+            app.echo.learn(&model, dialect.demands);
+            return Ok(Asked { answer, sent_at, scope: app.echo.scope(&model, key) });
         }
         let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
-        let milder = milder(&translated, &model, dialect, &body, &refusal)?;
-        let Some((parameter, without)) = milder.filter(|_| tries < MAX_TRIES) else { return Err(refusal) };
+        let wanted = refusal.demanded(dialect.demands).map(|demands| app.echo.allowed(demands));
+        let other = match wanted {
+            Some(demands) => with(&translated, &model, Dialect { demands, ..dialect }, &body)?,
+            None => milder(&translated, &model, dialect, &body, &refusal)?,
+        };
+        let Some((other, changed)) = other.filter(|_| tries < MAX_TRIES) else { return Err(refusal) };
         tracing::info!(
             model,
-            parameter = parameter.name(),
+            parameter = changed.map(Parameter::name),
             reason = app.told(&refusal, key),
-            "the backend refuses a parameter; asking without it"
+            "the backend refuses the request; asking as it wants it"
         );
         app.metrics.retried();
-        if refusal.is_for_good(parameter) {
+        if let Some(parameter) = changed.filter(|parameter| refusal.is_for_good(*parameter)) {
             learnt = learnt.with(&[parameter]);
         }
-        dialect = dialect.without(parameter);
-        body = without;
+        (dialect, body) = other;
         tries += 1;
     }
+}
+
+/// Another way to put the question, and the parameter that is then left out or put otherwise.
+type Other = ((Dialect, Bytes), Option<Parameter>);
+
+/// The question with what the backend wants to read, where that changes it.
+fn with(
+    translated: impl Fn(&str, Dialect) -> Result<Bytes, ollama::RequestError>,
+    model: &str,
+    dialect: Dialect,
+    body: &Bytes,
+) -> Result<Option<Other>, ollama::RequestError> {
+    let with = translated(model, dialect)?;
+    Ok((with != body).then_some(((dialect, with), None)))
 }
 
 /// The first change that the refusal asks for and that changes the request: what was not sent is not to blame.
@@ -164,36 +206,33 @@ fn milder(
     dialect: Dialect,
     body: &Bytes,
     refusal: &ProxyError,
-) -> Result<Option<(Parameter, Bytes)>, ollama::RequestError> {
+) -> Result<Option<Other>, ollama::RequestError> {
     for parameter in refusal.candidates(&dialect) {
-        let without = translated(model, dialect.without(parameter))?;
-        if without != body {
-            return Ok(Some((parameter, without)));
+        let without = dialect.without(parameter);
+        let milder = translated(model, without)?;
+        if milder != body {
+            return Ok(Some(((without, milder), Some(parameter))));
         }
     }
     Ok(None)
 }
 
 /// Turns the backend's answer into the client's. The 200 goes out with the first line.
-async fn deliver(
-    app: Arc<App>,
-    question: &Question<'_>,
-    answer: Answered,
-    sent_at: Instant,
-    account: Account,
-) -> Reply {
+async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: Account) -> Reply {
+    let Asked { answer, sent_at, scope } = asked;
     let common = question.common();
     let wanted = Wanted {
         endpoint: question.endpoint(),
         model: &common.model,
         stream: common.stream,
         think: common.think,
+        think_tags: question.think_tags(&app),
         logprobs: common.logprobs.then_some(common.top_logprobs),
         started_at: wall_clock().before(account.began().elapsed()),
         load: sent_at - account.began(),
     };
     let translator = StreamTranslator::new(&wanted, body_kind(&answer.headers));
-    let mut body = TranslatedBody::new(answer, translator, Arc::clone(&app), account);
+    let mut body = TranslatedBody::new(answer, translator, scope, Arc::clone(&app), account);
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),

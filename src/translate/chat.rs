@@ -1,13 +1,14 @@
 //! `POST /api/chat` to `POST /chat/completions`.
 
 use super::history::{Step, steps};
+use super::keepsake::{MadeCall, Recall};
 use super::{media, options};
-use crate::ollama::{ChatRequest, Message, RequestError};
+use crate::ollama::{ChatRequest, Message, RequestError, ToolCall};
 use crate::openai::{ContentPart, Dialect, RequestWriter, ToolCallRef};
 use crate::wire::RawStr;
 use bytes::BytesMut;
 
-/// Appends the backend's request; `model` is the backend's name.
+/// Appends the backend's request; `model` is the backend's name. `recall` knows what the backend put on its calls.
 ///
 /// # Errors
 /// When an entry of `images` is no base64.
@@ -15,12 +16,13 @@ pub fn write_chat(
     request: &ChatRequest<'_>,
     model: &str,
     dialect: Dialect,
+    recall: Recall<'_>,
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
     let mut writer = RequestWriter::new(model, dialect, out);
     options::ask_for_format(request.common.format, &mut writer);
     writer.begin_messages();
-    write_messages(&request.messages, &mut writer)?;
+    write_messages(&request.messages, recall, &mut writer)?;
     writer.end_messages();
     if let Some(tools) = request.tools {
         writer.tools(tools);
@@ -36,7 +38,11 @@ pub fn write_chat(
     Ok(())
 }
 
-fn write_messages(messages: &[Message<'_>], writer: &mut RequestWriter<'_>) -> Result<(), RequestError> {
+fn write_messages(
+    messages: &[Message<'_>],
+    recall: Recall<'_>,
+    writer: &mut RequestWriter<'_>,
+) -> Result<(), RequestError> {
     let at = |index: usize| messages.get(index).ok_or_else(|| RequestError::new("messages: out of range"));
     // OpenAI takes pictures from the user only: those of another role follow in a message of the user's, behind the
     // last of a run of results, which nothing may come between.
@@ -53,16 +59,24 @@ fn write_messages(messages: &[Message<'_>], writer: &mut RequestWriter<'_>) -> R
                     let text = Some(message.content).filter(|text| !text.is_empty()).map(ContentPart::Text);
                     writer.parts_message("user", &text.into_iter().chain(parts).collect::<Vec<_>>());
                 } else {
-                    writer.text_message(&message.role, message.content);
+                    match message.role.as_ref() {
+                        "assistant" => writer.assistant_message(message.content, message.thinking),
+                        role => writer.text_message(role, message.content),
+                    }
                     pictures.extend(parts);
                 }
             }
             Step::Calls(index, ids) => {
                 let message = at(index)?;
-                let calls = ids.iter().zip(&message.tool_calls);
-                let calls =
-                    calls.map(|(id, call)| ToolCallRef { id, name: call.name, arguments: call.arguments });
-                writer.calls_message(message.content, &calls.collect::<Vec<_>>());
+                let kept: Vec<_> = message.tool_calls.iter().map(|call| recall(&made(call))).collect();
+                let calls = ids.iter().zip(&message.tool_calls).zip(&kept);
+                let calls = calls.map(|((id, call), kept)| ToolCallRef {
+                    id,
+                    name: call.name,
+                    arguments: call.arguments,
+                    members: kept.as_deref(),
+                });
+                writer.calls_message(message.content, message.thinking, &calls.collect::<Vec<_>>());
                 pictures.extend(parts(index, message)?);
             }
             Step::Result(index, id) => {
@@ -80,6 +94,10 @@ fn write_messages(messages: &[Message<'_>], writer: &mut RequestWriter<'_>) -> R
     }
     flush(&mut pictures, writer);
     Ok(())
+}
+
+fn made<'a>(call: &ToolCall<'a>) -> MadeCall<'a> {
+    MadeCall { id: call.id, name: call.name, arguments: call.arguments }
 }
 
 fn flush(pictures: &mut Vec<ContentPart<'_>>, writer: &mut RequestWriter<'_>) {

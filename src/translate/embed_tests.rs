@@ -62,7 +62,7 @@ fn requests_have_what_the_backend_takes() {
     assert!(!sent(Embeddings, "", of("vllm")).contains("truncate"), "Ollama does not cut there either");
     let all = [Parameter::EncodingFormat, Parameter::Dimensions, Parameter::TruncatePromptTokens];
     let refused = Parameters::default().with(&all);
-    let dialect = Dialect { profile: Profile::named("vllm").unwrap(), refused };
+    let dialect = Dialect { profile: Profile::named("vllm").unwrap(), refused, ..Dialect::default() };
     assert_eq!(sent(Embed, r#","dimensions":2"#, dialect), r#"{"model":"m","input":["a","b"]}"#);
 }
 

@@ -18,6 +18,7 @@ mod framing;
 mod generate;
 mod glob;
 mod history;
+mod keepsake;
 mod logprobs;
 mod media;
 mod models;
@@ -26,6 +27,7 @@ mod output;
 mod parts;
 mod pass;
 mod stream;
+mod think_tags;
 mod tools;
 mod whole;
 
@@ -33,9 +35,11 @@ pub use chat::write_chat;
 pub use embed::{EmbedReply, EmbedTranslator, write_embed};
 pub use fault::Fault;
 pub use generate::{is_completion, write_generate};
+pub use keepsake::{Keepsake, MadeCall, Recall};
 pub use models::{Catalogue, ModelSettings, Override};
 pub use pass::NamedModel;
 pub use stream::{Answering, BodyKind, StreamTranslator, Wanted};
+pub use think_tags::ThinkTags;
 
 /// Where a request goes, below the backend's base URL.
 pub const CHAT_COMPLETIONS: &str = "/chat/completions";

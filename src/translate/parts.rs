@@ -1,4 +1,5 @@
-//! `content` as an array of parts: `{"type":"text","text":..}` and `{"type":"thinking","thinking":[..]}`.
+//! Texts in arrays: `content` as parts, `{"type":"text","text":..}` and `{"type":"thinking","thinking":[..]}`, and
+//! `reasoning_details`, `{"type":"reasoning.text","text":..}` and `{"type":"reasoning.summary","summary":..}`.
 
 use crate::openai::TextKind;
 use crate::wire::{JsonError, Kind, RawJson, RawStr};
@@ -23,6 +24,21 @@ pub(super) fn each_text(
                     each_text(value, kind, take)?;
                 }
                 None => {}
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Calls `take` with each text of `reasoning_details`, in order. What is encrypted is no text.
+pub(super) fn each_reasoning<'a>(
+    details: RawJson<'a>,
+    take: &mut dyn FnMut(RawStr<'a>),
+) -> Result<(), JsonError> {
+    details.each_element(|detail| {
+        detail.each_member(|name, value| {
+            if let (b"text" | b"summary", Some(text)) = (name, value.as_str()) {
+                take(text);
             }
             Ok(())
         })

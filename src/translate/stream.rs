@@ -10,9 +10,11 @@
 use super::Fault;
 use super::clock::Clock;
 use super::framing::{Framing, MAX_DOCUMENT_BYTES};
+use super::keepsake::Keepsake;
 use super::logprobs::write_logprobs;
 use super::output::Output;
-use super::parts::each_text;
+use super::parts::{each_reasoning, each_text};
+use super::think_tags::{TagReader, ThinkTags};
 use super::tools::ToolCallAssembler;
 use crate::ollama::{DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
 use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, TextKind, TextShape, Timings, Usage};
@@ -34,6 +36,8 @@ pub struct Wanted<'a> {
     pub stream: bool,
     /// Reasoning is left out when the client said that it does not want it.
     pub think: Think,
+    /// Whether the backend's texts hold their reasoning.
+    pub think_tags: ThinkTags,
     /// Token probabilities were asked for; with how many alternatives.
     pub logprobs: Option<u64>,
     /// When the request began.
@@ -77,7 +81,9 @@ pub struct StreamTranslator {
     decoder: SseDecoder,
     state: State,
     shape: TextShape,
+    tags: TagReader,
     tools: ToolCallAssembler,
+    keepsakes: Vec<Keepsake>,
     output: Output,
     drops_thinking: bool,
     logprobs: Option<u64>,
@@ -99,7 +105,9 @@ impl StreamTranslator {
             decoder: SseDecoder::new(MAX_EVENT_BYTES),
             state: State::Opening,
             shape: TextShape::default(),
+            tags: TagReader::new(wanted.think_tags),
             tools: ToolCallAssembler::default(),
+            keepsakes: Vec::new(),
             output: Output::new(head, !wanted.stream, Clock::new(wanted.started_at, wanted.load)),
             drops_thinking: wanted.think == Think::Off,
             logprobs: wanted.logprobs,
@@ -149,6 +157,12 @@ impl StreamTranslator {
             State::Answering if self.is_whole_message => self.done(out),
             State::Opening | State::Answering => Err(Fault::Truncated),
         }
+    }
+
+    /// What the backend put on the calls that have gone out, for its next request.
+    #[must_use]
+    pub fn take_keepsakes(&mut self) -> Vec<Keepsake> {
+        std::mem::take(&mut self.keepsakes)
     }
 
     /// How far the answer is.
@@ -265,6 +279,10 @@ impl StreamTranslator {
         }
         let delta = &chunk.delta;
         self.text(TextKind::Reasoning, delta.reasoning, b"", out);
+        if let Some(details) = delta.reasoning_details {
+            each_reasoning(details, &mut |text| self.text(TextKind::Reasoning, text, b"", out))
+                .map_err(not_a_chunk)?;
+        }
         if let Some(parts) = delta.parts {
             let mut take = |kind, text: RawStr<'_>| self.text(kind, text, b"", out);
             each_text(parts, TextKind::Content, &mut take).map_err(not_a_chunk)?;
@@ -279,7 +297,7 @@ impl StreamTranslator {
             self.tools.push_function(function)?;
         }
         if let Some(reason) = chunk.finish_reason {
-            self.output.flush_halves(out);
+            self.flush_text(out);
             self.flush_tools(out)?;
             let length = reason == FinishReason::Length;
             self.state = State::Finishing(if length { DoneReason::Length } else { DoneReason::Stop });
@@ -297,7 +315,7 @@ impl StreamTranslator {
             }
             // Some backends never give a reason.
             State::Answering => {
-                self.output.flush_halves(out);
+                self.flush_text(out);
                 self.flush_tools(out)?;
                 self.end(DoneReason::Stop, out);
                 Ok(())
@@ -312,9 +330,35 @@ impl StreamTranslator {
         }
         self.output.clock.token();
         self.deltas += 1;
-        if kind == TextKind::Content || !self.drops_thinking {
+        if kind == TextKind::Content && self.tags.reads() {
+            self.tagged_text(text, logprobs, out);
+        } else if kind == TextKind::Content || !self.drops_thinking {
             self.output.text(kind, text, logprobs, out);
         }
+    }
+
+    /// Content that may be reasoning between tags. The probabilities of its tokens go with the first piece of it.
+    fn tagged_text(&mut self, text: RawStr<'_>, mut logprobs: &[u8], out: &mut BytesMut) {
+        let StreamTranslator { tags, output, drops_thinking, .. } = self;
+        tags.push(text, &mut |kind, piece| {
+            if kind == TextKind::Content || !*drops_thinking {
+                output.text(kind, piece, std::mem::take(&mut logprobs), out);
+            }
+        });
+        if !logprobs.is_empty() {
+            output.text(TextKind::Content, RawStr::default(), logprobs, out);
+        }
+    }
+
+    /// Nothing more is said: what was held back for what might follow goes out.
+    fn flush_text(&mut self, out: &mut BytesMut) {
+        let StreamTranslator { tags, output, drops_thinking, .. } = self;
+        tags.finish(&mut |kind, piece| {
+            if kind == TextKind::Content || !*drops_thinking {
+                output.text(kind, piece, b"", out);
+            }
+        });
+        output.flush_halves(out);
     }
 
     /// The inside of Ollama's list, where one was asked for.
@@ -333,7 +377,8 @@ impl StreamTranslator {
         self.output.clock.token();
         let started_at = self.output.clock.started_at;
         for call in self.tools.finish(|index| made_call_id(started_at, index))? {
-            self.output.call(&call, out);
+            self.output.call(&call.json, out);
+            self.keepsakes.extend(call.keepsake);
         }
         Ok(())
     }

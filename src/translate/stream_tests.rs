@@ -11,6 +11,7 @@ fn wanted(stream: bool) -> Wanted<'static> {
         stream,
         think: Think::Unset,
         logprobs: None,
+        think_tags: ThinkTags::Off,
         started_at: Timestamp::from_unix_seconds(0),
         load: Duration::from_nanos(1),
     }

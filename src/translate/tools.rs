@@ -6,8 +6,9 @@
 //! text or as an object.
 
 use super::Fault;
+use super::keepsake::{self, Keepsake};
 use crate::wire::{JsonError, JsonWriter, Kind, RawJson, RawStr, Scanner};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Calls in one answer, bytes in one call and in all: far beyond what a model sends, and an end for one
 /// that does not stop.
@@ -29,6 +30,17 @@ struct Slot {
     name: String,
     /// The text of the arguments, decoded from the string it came in.
     arguments: Vec<u8>,
+    /// Members that the backend wants to read again.
+    kept: Vec<(&'static str, Bytes)>,
+}
+
+/// A whole call.
+#[derive(Debug)]
+pub(super) struct FinishedCall {
+    /// An element of Ollama's `tool_calls`.
+    pub(super) json: BytesMut,
+    /// What no client brings back.
+    pub(super) keepsake: Option<Keepsake>,
 }
 
 /// One element of a `tool_calls` delta.
@@ -38,6 +50,7 @@ struct Fragment<'a> {
     id: RawStr<'a>,
     name: RawStr<'a>,
     arguments: Option<RawJson<'a>>,
+    kept: Vec<(&'static str, RawJson<'a>)>,
 }
 
 impl ToolCallAssembler {
@@ -87,7 +100,10 @@ impl ToolCallAssembler {
                 None => slot.arguments.extend_from_slice(arguments.bytes()),
             }
         }
-        self.bytes += slot.len() - before;
+        for (name, value) in fragment.kept {
+            slot.keep(name, value);
+        }
+        self.bytes = (self.bytes + slot.len()).saturating_sub(before);
         if slot.len() > MAX_CALL_BYTES {
             return Err(Fault::TooMuch(MAX_CALL_BYTES, "bytes in a tool call"));
         }
@@ -119,24 +135,25 @@ impl ToolCallAssembler {
         if is_next { None } else { Some(self.slots.len() - 1) }
     }
 
-    /// The calls as the elements of Ollama's `tool_calls`, in order. `made_id` names a call that the backend did not.
-    pub(super) fn finish(&mut self, made_id: impl Fn(usize) -> String) -> Result<Vec<BytesMut>, Fault> {
+    /// The calls in order. `made_id` names a call that the backend did not.
+    pub(super) fn finish(&mut self, made_id: impl Fn(usize) -> String) -> Result<Vec<FinishedCall>, Fault> {
         let mut slots = std::mem::take(&mut self.slots);
         self.bytes = 0;
         slots.sort_by_key(|slot| slot.index.unwrap_or(u64::MAX));
-        let mut calls = Vec::new();
+        let mut calls: Vec<(String, FinishedCall)> = Vec::new();
         for slot in slots.iter().filter(|slot| !slot.name.is_empty()) {
-            for arguments in slot.values()? {
+            for (nth, arguments) in slot.values()?.into_iter().enumerate() {
                 let index = calls.len();
                 if index == MAX_CALLS {
                     return Err(Fault::TooMuch(MAX_CALLS, "tool calls"));
                 }
-                let mut call = BytesMut::new();
+                let mut json = BytesMut::new();
                 // Only the first of several objects under one identifier keeps it.
                 let is_taken = slot.id.is_empty() || calls.iter().any(|(id, _)| *id == slot.id);
                 let id = if is_taken { made_id(index) } else { slot.id.clone() };
-                write_call(&id, index, &slot.name, &arguments, &mut call);
-                calls.push((id, call));
+                write_call(&id, index, &slot.name, &arguments, &mut json);
+                let keepsake = if nth == 0 { slot.keepsake(&id, &arguments) } else { None };
+                calls.push((id, FinishedCall { json, keepsake }));
             }
         }
         Ok(calls.into_iter().map(|(_, call)| call).collect())
@@ -145,7 +162,35 @@ impl ToolCallAssembler {
 
 impl Slot {
     fn len(&self) -> usize {
-        self.id.len() + self.name.len() + self.arguments.len()
+        let kept: usize = self.kept.iter().map(|(_, value)| value.len()).sum();
+        self.id.len() + self.name.len() + self.arguments.len() + kept
+    }
+
+    /// The last value of a member counts.
+    fn keep(&mut self, name: &'static str, value: RawJson<'_>) {
+        let value = Bytes::copy_from_slice(value.bytes());
+        match self.kept.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, before)) => *before = value,
+            None => self.kept.push((name, value)),
+        }
+    }
+
+    fn keepsake(&self, id: &str, arguments: &[u8]) -> Option<Keepsake> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        let mut members = BytesMut::new();
+        let mut json = JsonWriter::new(&mut members);
+        json.begin_object();
+        for (name, value) in &self.kept {
+            if let Ok(value) = Scanner::new(value).value() {
+                json.key(name);
+                json.raw(value);
+            }
+        }
+        json.end_object();
+        let call = keepsake::call(&self.name, Scanner::new(arguments).value().ok());
+        Some(Keepsake { id: id.to_string(), call, members: members.freeze() })
     }
 
     /// The name comes once, or again with every fragment, or in pieces.
@@ -237,6 +282,10 @@ impl<'a> Fragment<'a> {
                 }
                 b"id" => fragment.id = value.as_str().unwrap_or_default(),
                 b"function" => fragment.read_function(value)?,
+                _ if value.kind() == Kind::Object => {
+                    let member = keepsake::MEMBERS.into_iter().find(|member| member.as_bytes() == name);
+                    fragment.kept.extend(member.map(|member| (member, value)));
+                }
                 _ => {}
             }
             Ok::<(), JsonError>(())
@@ -272,7 +321,7 @@ mod tests {
         Ok((0..)
             .zip(calls)
             .map(|(n, call)| {
-                let call: serde_json::Value = serde_json::from_slice(&call).unwrap();
+                let call: serde_json::Value = serde_json::from_slice(&call.json).unwrap();
                 assert_eq!(call["function"]["index"], n);
                 let function = &call["function"];
                 format!(
@@ -415,6 +464,7 @@ mod tests {
             assembler.push_function(Scanner::new(part.as_bytes()).value().unwrap()).unwrap();
         }
         let calls = assembler.finish(|_| "made".to_string()).unwrap();
+        let calls: Vec<_> = calls.iter().map(|call| &call.json[..]).collect();
         assert_eq!(calls, [&br#"{"id":"made","function":{"index":0,"name":"f","arguments":{"x":1}}}"#[..]]);
         assert!(assembler.is_empty());
     }

@@ -37,6 +37,7 @@ mod guard;
 mod ids;
 mod learn;
 mod limits;
+mod loops;
 mod manage;
 mod model_map;
 mod models;

@@ -8,6 +8,9 @@
 //! where the backend must not be asked. `dialect` names the kind of backend when it is not the unknown one, and
 //! `models.json` is its model list when it has one.
 //!
+//! `demands` names what the backend wants to read in a history (`reasoning`, `signatures`), `think_tags` how its texts
+//! hold their reasoning (`on`, `open`).
+//!
 //! A failure before the first line is the body of a failed request, without a line end; behind a line it is a line.
 
 use bytes::{Bytes, BytesMut};
@@ -15,9 +18,9 @@ use ollama_openai_proxy::ollama::{
     self, ChatRequest, Common, DoneReason, EmbedEndpoint, EmbedRequest, Endpoint, GenerateRequest, KeepAlive,
     Texts, Timestamp,
 };
-use ollama_openai_proxy::openai::{self, Dialect, Profile};
+use ollama_openai_proxy::openai::{self, Demands, Dialect, Profile};
 use ollama_openai_proxy::translate::{
-    self, BodyKind, Catalogue, EmbedTranslator, ModelSettings, StreamTranslator, Wanted,
+    self, BodyKind, Catalogue, EmbedTranslator, ModelSettings, StreamTranslator, ThinkTags, Wanted,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,7 @@ pub(crate) struct Case {
     pub(crate) client: Vec<u8>,
     pub(crate) upstream: Option<Body>,
     dialect: Dialect,
+    think_tags: ThinkTags,
     models: Option<Vec<u8>>,
 }
 
@@ -98,11 +102,21 @@ impl Case {
                 Profile::named(kind).unwrap_or_else(|| panic!("{name}: no dialect is called {kind:?}"))
             }
         };
+        let demands = text(&directory, "demands").unwrap_or_default();
+        let demands =
+            Demands { reasoning: demands.contains("reasoning"), signatures: demands.contains("signatures") };
+        let think_tags = match text(&directory, "think_tags").as_deref().map(str::trim) {
+            None => ThinkTags::Off,
+            Some("on") => ThinkTags::On,
+            Some("open") => ThinkTags::Open,
+            Some(other) => panic!("{name}: no think_tags are called {other:?}"),
+        };
         Case {
             note: text(&directory, "note").unwrap_or_else(|| panic!("{name}: no note")),
             client: file(&directory, "client.json").unwrap_or_else(|| panic!("{name}: no client.json")),
             models: file(&directory, "models.json"),
-            dialect: Dialect { profile, ..Dialect::default() },
+            dialect: Dialect { profile, demands, ..Dialect::default() },
+            think_tags,
             upstream,
             directory,
             name,
@@ -138,7 +152,9 @@ impl Case {
         let mut request = BytesMut::new();
         let model = self.backend_name(&question.common().model);
         let written = match &question {
-            Question::Chat(chat) => translate::write_chat(chat, &model, self.dialect, &mut request),
+            Question::Chat(chat) => {
+                translate::write_chat(chat, &model, self.dialect, &|_| None, &mut request)
+            }
             Question::Generate(generate) => {
                 translate::write_generate(generate, &model, self.dialect, &mut request)
             }
@@ -214,7 +230,7 @@ impl<'a> Question<'a> {
     }
 
     /// What the translator is told of the request.
-    pub(crate) fn wanted(&self) -> Wanted<'_> {
+    pub(crate) fn wanted(&self, case: &Case) -> Wanted<'_> {
         let common = self.common();
         Wanted {
             endpoint: self.endpoint(),
@@ -222,6 +238,7 @@ impl<'a> Question<'a> {
             stream: common.stream,
             think: common.think,
             logprobs: common.logprobs.then_some(common.top_logprobs),
+            think_tags: case.think_tags,
             started_at: Timestamp::from_unix_ns(STARTED_AT_NS),
             load: LOAD,
         }

@@ -4,6 +4,8 @@
 mod profile;
 mod refusal;
 
+use super::Demands;
+
 pub(super) use profile::Switch;
 pub use profile::{KeyHeader, Profile, profiles_markdown};
 
@@ -135,6 +137,8 @@ pub struct Dialect {
     pub profile: Profile,
     /// What this one refused.
     pub refused: Parameters,
+    /// What this one wants to read again.
+    pub demands: Demands,
 }
 
 impl Dialect {
@@ -173,6 +177,18 @@ impl Dialect {
     }
 }
 
+impl Demands {
+    /// What the backend at a host is known to want.
+    #[must_use]
+    pub fn of_host(host: &str) -> Self {
+        let is_of = |domain: &str| {
+            host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let reasoning = ["deepseek.com", "moonshot.ai", "moonshot.cn"].into_iter().any(is_of);
+        Demands { reasoning, signatures: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +196,11 @@ mod tests {
     const NONE: Parameters = Parameters(0);
 
     fn dialect(profile: &str, refused: &[Parameter]) -> Dialect {
-        Dialect { profile: Profile::named(profile).unwrap(), refused: NONE.with(refused) }
+        Dialect {
+            profile: Profile::named(profile).unwrap(),
+            refused: NONE.with(refused),
+            ..Dialect::default()
+        }
     }
 
     #[test]
@@ -222,5 +242,20 @@ mod tests {
         assert_eq!(dialect("openai", &[]).max_stops(), 4);
         assert_eq!(dialect("deepseek", &[]).max_stops(), 16);
         assert_eq!(dialect("deepseek", &[Parameter::LongStop]).max_stops(), 4);
+    }
+
+    #[test]
+    fn hosts_that_want_the_reasoning_back() {
+        for (host, expected) in [
+            ("api.deepseek.com", true),
+            ("deepseek.com", true),
+            ("api.moonshot.ai", true),
+            ("notdeepseek.com", false),
+            ("deepseek.com.example", false),
+            ("api.openai.com", false),
+            ("", false),
+        ] {
+            assert_eq!(Demands::of_host(host).reasoning, expected, "{host}");
+        }
     }
 }
