@@ -10,9 +10,12 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
-use ollama_openai_proxy::ollama::{EmbedEndpoint, EmbedRequest, Endpoint, Think, Timestamp};
+use ollama_openai_proxy::ollama::{
+    ChatRequest, EmbedEndpoint, EmbedRequest, Endpoint, GenerateRequest, Think, Timestamp,
+};
+use ollama_openai_proxy::openai::Dialect;
 use ollama_openai_proxy::translate::{
-    Answering, BodyKind, EmbedTranslator, StreamTranslator, ThinkTags, Wanted,
+    Answering, BodyKind, EmbedTranslator, StreamTranslator, ThinkTags, Wanted, write_chat, write_generate,
 };
 use ollama_openai_proxy::wire::SseDecoder;
 use std::time::Duration;
@@ -232,4 +235,34 @@ fn vectors_are_held_once_and_written_one_at_a_time() {
             "each is let go: {writing:?}"
         );
     }
+}
+
+/// Megabytes of base64 are moved: looked at once, copied once into the request, and never held a second time.
+#[test]
+fn a_picture_costs_no_allocation_of_its_size() {
+    const ROOM: usize = 1024;
+    let picture = "iVBORw0KGgoA".repeat(512 << 10);
+    let chat =
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"See","images":["{picture}"]}}]}}"#);
+    let generate = format!(r#"{{"model":"m","prompt":"See","images":["data:image/png;base64,{picture}"]}}"#);
+    let mut out = BytesMut::with_capacity(chat.len().max(generate.len()) + ROOM);
+    let info = measure(|| {
+        let request = ChatRequest::parse(chat.as_bytes()).unwrap();
+        write_chat(&request, "m", Dialect::default(), &|_| None, &mut out).unwrap();
+    });
+    assert!(info.bytes_total < 4096 && out.len() > picture.len(), "chat: {info:?}");
+    out.clear();
+    let info = measure(|| {
+        let request = GenerateRequest::parse(generate.as_bytes()).unwrap();
+        write_generate(&request, "m", Dialect::default(), &mut out).unwrap();
+    });
+    assert!(info.bytes_total < 4096 && out.len() > picture.len(), "generate: {info:?}");
+}
+
+/// Tags in the texts are read without an allocation, behind the first few.
+#[test]
+fn tagged_text_costs_no_allocation() {
+    let events = ["Hel ", " <", "lo", " wor\\n", "\\u003c", "ld"].map(|text| event(&content(text)));
+    let wanted = Wanted { think_tags: ThinkTags::Open, ..wanted(Endpoint::Chat, Think::Unset) };
+    assert_free("tags", &wanted, &events);
 }

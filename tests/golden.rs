@@ -1,6 +1,7 @@
 //! Golden files: for each request and each backend's answer, the bytes that go to the backend and to the client.
 //!
-//! The rows are those of the dialect catalogue (F: framing, J: chunks, E: ends and errors) and of the Ollama contract.
+//! The rows are those of the dialect catalogue (F: framing, J: chunks, T: reasoning, C: the calls' C-1 to C-18, E: ends and
+//! errors, R: requests) and of the Ollama contract.
 //! Not here, because the pure core cannot show them: F18 (content codings) and the wait of F13 are floor 3's.
 //!
 //! `BLESS=1 cargo test --test golden` rewrites the expected files. It knows nothing of what is right: read the diff
@@ -88,6 +89,7 @@ fn every_row_has_its_case() {
     let rows: Vec<&str> = cases.iter().filter_map(Case::row).collect();
     let numbers = |letter: char, last: usize| (1..=last).map(move |number| format!("{letter}{number:02}"));
     let wanted = numbers('F', 24).chain(numbers('J', 14)).chain(numbers('E', 9)).chain(numbers('M', 3));
+    let wanted = wanted.chain(numbers('T', 11)).chain(numbers('C', 18));
     // F18 is floor 3's; F24 is too large to store and made below.
     let missing: Vec<String> = wanted
         .filter(|row| row != "F18" && row != "F24")

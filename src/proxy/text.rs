@@ -51,7 +51,7 @@ pub(super) async fn answer(
     }
     let translated = |model: &str, dialect| {
         let scope = app.echo.scope(model, key.as_ref());
-        question.translated(model, dialect, &|call| app.echo.recall(scope, call))
+        question.translated(model, dialect, body.len(), &|call| app.echo.recall(scope, call))
     };
     let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
     let asked = asked.map_err(|error| if question.has_tools() { error.of_tools() } else { error });
@@ -113,9 +113,11 @@ impl<'a> Question<'a> {
         &self,
         model: &str,
         dialect: Dialect,
+        body_bytes: usize,
         recall: Recall<'_>,
     ) -> Result<Bytes, ollama::RequestError> {
-        let mut out = BytesMut::new();
+        // Nearly all of it is what the client wrote: pictures are then copied once, not with every growth.
+        let mut out = BytesMut::with_capacity(body_bytes + 512);
         match self {
             Question::Chat(request) => translate::write_chat(request, model, dialect, recall, &mut out)?,
             Question::Generate(request) => translate::write_generate(request, model, dialect, &mut out)?,

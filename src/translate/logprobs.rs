@@ -17,6 +17,8 @@ fn write_token(token: RawJson<'_>, with_top: bool, json: &mut JsonWriter<'_>) ->
     token.each_member(|name, value| {
         let known = ["token", "logprob", "bytes", "top_logprobs"];
         match known.into_iter().find(|known| known.as_bytes() == name) {
+            // As Ollama leaves out what is empty.
+            _ if value.is_empty_container() => {}
             Some("top_logprobs") if with_top && value.kind() == Kind::Array => {
                 json.key("top_logprobs");
                 json.begin_array();

@@ -12,7 +12,7 @@ pub(super) fn part<'a>(field: &str, image: RawStr<'a>) -> Result<ContentPart<'a>
     if base64.is_empty() {
         return Err(RequestError::new(format!("{field}: expected base64, found an empty string")));
     }
-    let source = |media_type| MediaSource { media_type, base64: base64.clone() };
+    let source = |media_type| MediaSource { media_type, base64 };
     Ok(match head.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => ContentPart::Image(source("image/png")),
         [0xFF, 0xD8, 0xFF, ..] => ContentPart::Image(source("image/jpeg")),
@@ -41,8 +41,10 @@ fn plain_base64<'a>(field: &str, image: RawStr<'a>) -> Result<Cow<'a, [u8]>, Req
     }
     let raw = match raw.strip_prefix(b"data:") {
         Some(rest) => match rest.iter().position(|byte| *byte == b',') {
-            Some(comma) => rest.get(comma + 1..).unwrap_or_default(),
-            None => {
+            Some(comma) if rest.get(..comma).unwrap_or_default().ends_with(b";base64") => {
+                rest.get(comma + 1..).unwrap_or_default()
+            }
+            _ => {
                 return Err(RequestError::new(format!("{field}: expected base64 behind the data: prefix")));
             }
         },
@@ -150,6 +152,7 @@ mod tests {
                 "images[0]: expected base64, found a URL; send the image itself",
             ),
             (r#""data:nothing""#, "images[0]: expected base64 behind the data: prefix"),
+            (r#""data:text/plain,aGk=""#, "images[0]: expected base64 behind the data: prefix"),
             (r#""!!""#, "images[0]: expected base64"),
             (r#""""#, "images[0]: expected base64, found an empty string"),
         ] {

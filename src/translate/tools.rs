@@ -124,15 +124,20 @@ impl ToolCallAssembler {
             let is_next = !id.is_empty() && !slot.id.is_empty() && id != slot.id && !fragment.name.is_empty();
             return if is_next && slot.is_whole() { None } else { Some(at) };
         }
+        let known = self.slots.iter().position(|slot| !id.is_empty() && slot.id == id);
+        if known.is_some() {
+            return known;
+        }
+        // Another identifier begins another call, unless it is one of those that change and the open call has not ended.
+        let last = self.slots.len().checked_sub(1)?;
         if !id.is_empty() {
-            return self.slots.iter().position(|slot| slot.id == id);
+            let goes_on = fragment.name.is_empty() && !self.slots.get(last)?.is_whole();
+            return goes_on.then_some(last);
         }
-        if !alone {
-            return (place < self.slots.len()).then_some(place);
-        }
-        let last = self.slots.last()?;
-        let is_next = !fragment.name.is_empty() && last.is_whole();
-        if is_next { None } else { Some(self.slots.len() - 1) }
+        let at = if alone { last } else { place };
+        let open = self.slots.get(at)?;
+        let is_next = !fragment.name.is_empty() && open.is_whole();
+        if is_next { None } else { Some(at) }
     }
 
     /// The calls in order. `made_id` names a call that the backend did not.
@@ -369,6 +374,24 @@ mod tests {
                     r#"[{"function":{"name":"g","arguments":"{}"}}]"#,
                 ],
                 &["made0 f {}", "made1 g {}"],
+            ),
+            (
+                "no index, no identifier, several at a time: by their place, until they are whole",
+                &[
+                    r#"[{"function":{"name":"f","arguments":"{\"x\""}},{"function":{"name":"g","arguments":"{"}}]"#,
+                    r#"[{"function":{"arguments":":1}"}},{"function":{"arguments":"}"}}]"#,
+                    r#"[{"function":{"name":"f","arguments":"{}"}},{"function":{"name":"g","arguments":"{}"}}]"#,
+                ],
+                &[r#"made0 f {"x":1}"#, "made1 g {}", "made2 f {}", "made3 g {}"],
+            ),
+            (
+                "no index, and an identifier that changes: without a name it is no other call",
+                &[
+                    r#"[{"id":"a","function":{"name":"f","arguments":"{"}}]"#,
+                    r#"[{"id":"b","function":{"arguments":"}"}}]"#,
+                    r#"[{"id":"c","function":{"name":"g","arguments":"{}"}}]"#,
+                ],
+                &["a f {}", "c g {}"],
             ),
             (
                 "every call is number 0",

@@ -48,5 +48,6 @@ mod patience;
 mod refresh;
 mod shutdown;
 mod smuggling;
+mod thirty;
 mod upstream;
 mod wire_facts;
