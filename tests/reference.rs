@@ -70,6 +70,13 @@ fn reference(body: &str) -> Said {
         let reasoning = [&delta["reasoning_content"], &delta["reasoning"]];
         let reasoning =
             reasoning.into_iter().filter_map(Value::as_str).find(|text| !text.is_empty()).unwrap_or_default();
+        if reasoning.is_empty() {
+            for detail in delta["reasoning_details"].as_array().into_iter().flatten() {
+                let text = detail["text"].as_str().or(detail["summary"].as_str()).unwrap_or_default();
+                deltas += u64::from(!text.is_empty());
+                said.text(Kind::Thinking, text);
+            }
+        }
         for (kind, text) in
             [(Kind::Thinking, reasoning), (Kind::Content, delta["content"].as_str().unwrap_or_default())]
         {
@@ -124,14 +131,14 @@ fn events(body: &str) -> Vec<String> {
 }
 
 /// What the program says of the same bytes, cut at these places.
-fn program(body: &[u8], cuts: &[prop::sample::Index]) -> Said {
+fn program(body: &[u8], cuts: &[prop::sample::Index], think_tags: ThinkTags) -> Said {
     let wanted = Wanted {
         endpoint: Endpoint::Chat,
         model: "m",
         stream: true,
         think: Think::Unset,
         logprobs: None,
-        think_tags: ThinkTags::Off,
+        think_tags,
         started_at: Timestamp::from_unix_seconds(1),
         load: Duration::ZERO,
     };
@@ -185,6 +192,13 @@ fn chunk() -> impl Strategy<Value = Value> {
         }
         chunk
     };
+    let details = move || {
+        prop::sample::select(vec![
+        json!({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}, {"type": "reasoning.encrypted", "data": "x"}]}),
+        json!({"reasoning_details": [{"type": "reasoning.summary", "summary": "é"}], "reasoning": "", "content": "a"}),
+        json!({"reasoning_details": [{"type": "reasoning.text", "text": "twice"}], "reasoning": "twice"}),
+    ]).prop_map(move |delta| of(delta, json!({})))
+    };
     let extra = prop::sample::select(vec![
         json!({}),
         json!({"usage": null}),
@@ -197,6 +211,7 @@ fn chunk() -> impl Strategy<Value = Value> {
         1 => (text.clone(), text).prop_map(move |(one, two)|
             of(json!({"role": "assistant", "content": one, "reasoning": two}), json!({}))),
         1 => Just(of(json!({"role": "assistant", "content": null}), json!({}))),
+        1 => details(),
         1 => Just(json!({"choices": [], "prompt_filter_results": [{"x": [1, {"y": "\""}]}]})),
     ]
 }
@@ -271,7 +286,7 @@ proptest! {
         body in body(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
-        let (expected, found) = (reference(&body), program(body.as_bytes(), &cuts));
+        let (expected, found) = (reference(&body), program(body.as_bytes(), &cuts, ThinkTags::Off));
         if expected.failed {
             // What was said before the error stands; the calls and the end are not said.
             prop_assert!(found.failed, "{body}");
@@ -280,6 +295,61 @@ proptest! {
         } else {
             prop_assert_eq!(found, expected, "{}", body);
         }
+    }
+}
+
+/// What a text between tags says, looked at whole.
+fn untagged(text: &str, tags: ThinkTags) -> Said {
+    const SPACE: [char; 2] = [' ', '\n'];
+    let mut said = Said { done_reason: "stop".to_string(), ..Said::default() };
+    let first = text.trim_start_matches(SPACE);
+    let mut rest = match tags {
+        ThinkTags::Off => None,
+        ThinkTags::On => first.strip_prefix("<think>"),
+        ThinkTags::Open => Some(text),
+    };
+    if let Some(inner) = &mut rest {
+        // A tag that opens it again, before its first word.
+        while let Some(again) = inner.trim_start_matches(SPACE).strip_prefix("<think>") {
+            *inner = again;
+        }
+        *inner = inner.trim_start_matches(SPACE);
+    }
+    match rest.map(|inner| (inner, inner.split_once("</think>"))) {
+        Some((_, Some((thinking, content)))) => {
+            said.text(Kind::Thinking, thinking.trim_end_matches(SPACE));
+            said.text(Kind::Content, content.trim_start_matches(SPACE));
+        }
+        Some((inner, None)) => said.text(Kind::Thinking, inner),
+        None if tags == ThinkTags::Off => said.text(Kind::Content, text),
+        None => match (first.strip_prefix("</think>"), text.split_once("</think>")) {
+            (Some(content), _) => said.text(Kind::Content, content.trim_start_matches(SPACE)),
+            (None, Some((before, behind))) if !before.contains("<think>") => {
+                said.text(Kind::Content, &format!("{before}{behind}"));
+            }
+            _ => said.text(Kind::Content, text),
+        },
+    }
+    said
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn tagged_texts_say_what_they_say_when_looked_at_whole(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "<think>", "</think>", "<thi", "nk>", "</", "<", "think>", " ", "\n", "a", "é ", "b\n", "\"",
+        ]), 0..10),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        tags in prop::sample::select(vec![ThinkTags::Off, ThinkTags::On, ThinkTags::Open]),
+    ) {
+        let chunk = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+        let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 0}});
+        let chunks = pieces.iter().map(|text| chunk(text)).chain([end]);
+        let body: String = chunks.map(|chunk| format!("data: {chunk}\n\n")).collect();
+        let found = program(body.as_bytes(), &cuts, tags);
+        prop_assert_eq!(found, untagged(&pieces.concat(), tags), "{:?}", pieces);
     }
 }
 
@@ -301,5 +371,5 @@ fn the_reference_itself_is_right_about_a_known_stream() {
         failed: false,
     };
     assert_eq!(reference(body), expected);
-    assert_eq!(program(body.as_bytes(), &[]), expected);
+    assert_eq!(program(body.as_bytes(), &[], ThinkTags::Off), expected);
 }
