@@ -53,6 +53,8 @@ impl BaseUrl {
             return None;
         }
         let path = match uri.path().trim_end_matches('/') {
+            // There the deployments have paths of their own, and the API that takes models by name is below this one.
+            "" if host.to_ascii_lowercase().ends_with(".azure.com") => "/openai/v1",
             "" => "/v1",
             path => path,
         };

@@ -311,3 +311,18 @@ fn a_proxy_that_cannot_be_used_is_a_fault_that_shows_no_password() {
     let shown = format!("{config:?} {}", config.backend.proxy.as_ref().unwrap());
     assert!(!shown.contains("CANARY") && !shown.contains("user"), "{shown}");
 }
+
+#[test]
+fn a_base_url_without_a_path_gets_the_one_that_its_host_has() {
+    for (url, expected) in [
+        ("https://me.openai.azure.com", "https://me.openai.azure.com/openai/v1/chat/completions"),
+        ("https://me.openai.azure.com/openai/v1/", "https://me.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "https://me.openai.azure.com/openai/deployments/d?api-version=1",
+            "https://me.openai.azure.com/openai/deployments/d/chat/completions?api-version=1",
+        ),
+        ("https://azure.com.example", "https://azure.com.example/v1/chat/completions"),
+    ] {
+        assert_eq!(BaseUrl::new(url).unwrap().join("/chat/completions").to_string(), expected, "{url}");
+    }
+}

@@ -172,7 +172,7 @@ fn think_tags(config: &Config) -> ThinkTags {
 }
 
 /// The kind of backend: as set, else by the host, where that is enough to know.
-fn profile(config: &Config) -> Option<Profile> {
+pub(super) fn profile(config: &Config) -> Option<Profile> {
     match config.backend.profile {
         Some(name) => Some(Profile::named(name).unwrap_or_default()),
         None => Profile::of_host(config.backend.base.host()),

@@ -5,19 +5,20 @@
 //! Redirects are not followed. A request is tried again only when it cannot have been read: the connection failed, or a
 //! pooled one was closed before it was written.
 
+use super::app::profile;
 use super::error::{ProxyError, retry_after};
 use super::metrics::Metrics;
 use super::request_body::RequestBody;
 use super::request_id::RequestId;
 use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, KeyHeader};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
+    LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -62,6 +63,7 @@ pub(super) struct Upstream {
     client: Client<HttpsConnector<Dialer>, RequestBody>,
     base: BaseUrl,
     key: Option<HeaderValue>,
+    key_header: HeaderName,
     /// What a forward proxy wants that is sent the requests themselves.
     proxy_authorization: Option<HeaderValue>,
     timeout: Duration,
@@ -93,10 +95,15 @@ impl Upstream {
             .http1_max_buf_size(MAX_BUFFER_BYTES)
             .timer(TokioTimer::new())
             .build(connector);
+        let key_header = profile(config).unwrap_or_default().key_header();
         Ok(Upstream {
             client,
             base: config.backend.base.clone(),
-            key: config.backend.key.as_ref().and_then(|key| bearer(key.expose())),
+            key: config.backend.key.as_ref().and_then(|key| key_value(key_header, key.expose())),
+            key_header: match key_header {
+                KeyHeader::Bearer => AUTHORIZATION,
+                KeyHeader::ApiKey => HeaderName::from_static("api-key"),
+            },
             proxy_authorization: config
                 .backend
                 .proxy
@@ -228,7 +235,9 @@ impl Upstream {
         if let Some(value) = &self.proxy_authorization {
             headers.insert(PROXY_AUTHORIZATION, value.clone());
         }
-        if let Some(key) = self.key.as_ref().or(client_key) {
+        if let Some(key) = &self.key {
+            headers.insert(self.key_header.clone(), key.clone());
+        } else if let Some(key) = client_key {
             headers.insert(AUTHORIZATION, key.clone());
         }
         Ok(request)
@@ -303,8 +312,13 @@ fn redacted(text: &str, key: &str) -> String {
     clean
 }
 
-fn bearer(key: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+/// The key as its header carries it.
+fn key_value(header: KeyHeader, key: &str) -> Option<HeaderValue> {
+    let mut value = match header {
+        KeyHeader::Bearer => HeaderValue::from_str(&format!("Bearer {key}")),
+        KeyHeader::ApiKey => HeaderValue::from_str(key),
+    }
+    .ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -1,9 +1,9 @@
 //! What the backend sees: one well-formed request for each question, built anew, over connections that are kept; and
 //! never a second time once it may have been read. (Faults N19, N20; dialects R12.)
 
-use crate::backend::{Backend, Seen};
+use crate::backend::{Backend, Peer, Request, Seen};
 use crate::chunks::{delta, finish, role};
-use crate::client::Client;
+use crate::client::{Client, content};
 use crate::proxy::{Proxy, chat};
 use crate::signal::Signal;
 use serde_json::{Value, json};
@@ -318,4 +318,39 @@ fn a_backend_that_is_just_starting_is_tried_again() {
     let backend = Backend::hello_at(address);
     assert_eq!(client.answer().lines().len(), 3);
     assert_eq!(backend.posts().len(), 1);
+}
+
+/// R13, J1, J2: a deployment's URL, its key header, chunks without choices, no list of models.
+#[test]
+fn azure_is_asked_at_the_deployments_url_with_the_key_in_a_header_of_its_own() {
+    let script = |request: &Request, peer: &mut Peer| {
+        if request.method == "GET" {
+            return peer.json(404, &json!({"error": {"code": "404", "message": "Resource not found"}}));
+        }
+        peer.begin();
+        peer.event(&json!({"choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}));
+        peer.event(&json!({"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": null, "content_filter_results": {}}]}));
+        peer.event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}));
+        peer.event(&json!({"choices": [{"index": 0, "finish_reason": null, "content_filter_offsets": {}, "content_filter_results": {}}]}));
+        peer.done();
+    };
+    for (key, own, clients) in [(Some("k-1"), Some("k-1"), None), (None, None, Some("Bearer theirs"))] {
+        let backend = Backend::with_models(script, script);
+        let url = backend.url().replace("/v1", "/openai/deployments/gpt/?api-version=2024-10-21");
+        let mut variables =
+            vec![("OPENAI_API_BASE_URL", url.as_str()), ("BACKEND_PROFILE", "azure"), ("MODELS", "gpt")];
+        variables.extend(key.map(|key| ("OPENAI_API_KEY", key)));
+        let proxy = Proxy::start(&variables);
+        let body = json!({"model": "gpt", "messages": [{"role": "user", "content": "q"}], "options": {"num_predict": 5}});
+        let headers = [("content-type", "application/json"), ("authorization", "Bearer theirs")];
+        let answer = proxy.ask("POST", "/api/chat", &headers, Some(body.to_string().as_bytes()));
+        assert_eq!(answer.status(), 200);
+        assert_eq!(content(&answer.lines()), "Hi");
+        let sent = backend.wait_for_posts(1);
+        assert_eq!(sent.target, "/openai/deployments/gpt/chat/completions?api-version=2024-10-21");
+        assert_eq!((sent.header("api-key"), sent.header("authorization")), (own, clients));
+        assert_eq!(sent.json()["max_completion_tokens"], 5);
+        let tags = proxy.ask("GET", "/api/tags", &[], None);
+        assert!(tags.text().contains("\"gpt:latest\""), "{}", tags.text());
+    }
 }
