@@ -95,6 +95,18 @@ impl BaseUrl {
         &self.uri
     }
 
+    /// The endpoint `path` beside the API: under what stands before the last `/v1`.
+    pub fn join_beside(&self, path: &str) -> Uri {
+        let mut parts = self.uri.clone().into_parts();
+        let path_of_api = self.uri.path();
+        let root = path_of_api.strip_suffix("/v1").unwrap_or(path_of_api);
+        match joined(root, path, self.uri.query(), None).parse() {
+            Ok(path_and_query) => parts.path_and_query = Some(path_and_query),
+            Err(_) => return self.uri.clone(),
+        }
+        Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone())
+    }
+
     /// The endpoint `path` under this base, e.g. `/chat/completions`. The base's query is kept, for backends that carry
     /// a version in it, and stands before the path's own.
     ///

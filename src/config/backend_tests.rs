@@ -123,6 +123,13 @@ fn base_urls_and_the_endpoints_under_them() {
     assert_eq!(base.join("/a b\r\nc").to_string(), "http://h/v1?a=1", "no path: the base");
     let plain = with(&[], &[("OPENAI_BASE_URL", "http://h")]).config().backend.base;
     assert_eq!(plain.join("/models?limit=2").to_string(), "http://h/v1/models?limit=2");
+    for (base, beside) in [
+        ("http://h:1", "http://h:1/props"),
+        ("https://h/proxy/v1?k=v", "https://h/proxy/props?k=v"),
+        ("http://h/openai", "http://h/openai/props"),
+    ] {
+        assert_eq!(BaseUrl::new(base).unwrap().join_beside("/props").to_string(), beside);
+    }
 }
 
 #[test]

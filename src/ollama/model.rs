@@ -10,9 +10,6 @@ use bytes::BytesMut;
 /// Longest model name taken from a client, in bytes: host, namespace, model and tag of Ollama's grammar are 80 each.
 pub const MAX_NAME_BYTES: usize = 350;
 
-/// The architecture that `/api/show` reports: the prefix of the other `model_info` keys.
-const ARCHITECTURE: &str = "openai";
-
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -22,8 +19,16 @@ pub struct Listed {
     pub digest: String,
     /// When the backend says the model was made.
     pub modified_at: Timestamp,
-    /// Who owns the model, as the backend says.
+    /// Bytes of the model's file, 0 when nobody says.
+    pub size: u64,
+    /// `gguf`, or empty.
+    pub format: String,
+    /// The architecture where it is known, else who owns the model.
     pub family: String,
+    /// The prefix of keys in `model_info`.
+    pub architecture: String,
+    /// How many parameters the model has, when known.
+    pub parameter_count: Option<u64>,
     /// Tokens of context, when known.
     pub context_length: Option<u64>,
     /// Numbers in an embedding, when known.
@@ -78,7 +83,7 @@ pub fn write_tags(models: &[Listed], out: &mut BytesMut) {
         json.key("modified_at");
         write_time(model.modified_at, &mut json);
         json.key("size");
-        json.uint(0);
+        json.uint(model.size);
         json.key("digest");
         json.string(&model.digest);
         json.key("details");
@@ -95,19 +100,25 @@ pub fn write_show(model: &Listed, asked: &str, out: &mut BytesMut) {
     let mut json = JsonWriter::new(out);
     json.begin_object();
     json.key("template");
-    json.string("{{ .Prompt }}");
+    // Editors look for the suffix to know that a model fills in the middle.
+    let inserts = model.capabilities.iter().any(|capability| capability == "insert");
+    json.string(if inserts { "{{ .Prompt }}{{ .Suffix }}" } else { "{{ .Prompt }}" });
     json.key("details");
     write_details(model, false, &mut json);
     json.key("model_info");
     json.begin_object();
     json.key("general.architecture");
-    json.string(ARCHITECTURE);
+    json.string(&model.architecture);
     json.key("general.basename");
     json.string(asked);
+    if let Some(count) = model.parameter_count {
+        json.key("general.parameter_count");
+        json.uint(count);
+    }
     let lengths = [("context_length", model.context_length), ("embedding_length", model.embedding_length)];
     for (name, length) in lengths {
         if let Some(length) = length {
-            json.key_text(&format!("{ARCHITECTURE}.{name}"));
+            json.key_text(&format!("{}.{name}", model.architecture));
             json.uint(length);
         }
     }
@@ -130,7 +141,9 @@ pub fn write_ps(out: &mut BytesMut) {
 
 fn write_details(model: &Listed, with_lengths: bool, json: &mut JsonWriter<'_>) {
     json.begin_object();
-    for (name, value) in [("parent_model", ""), ("format", ""), ("family", model.family.as_str())] {
+    for (name, value) in
+        [("parent_model", ""), ("format", model.format.as_str()), ("family", model.family.as_str())]
+    {
         json.key(name);
         json.string(value);
     }
@@ -185,7 +198,11 @@ mod tests {
             name: name.to_string(),
             digest: "ab".repeat(32),
             modified_at: Timestamp::from_unix_seconds(seconds),
+            size: 0,
+            format: String::new(),
             family: "library".to_string(),
+            architecture: "openai".to_string(),
+            parameter_count: None,
             context_length: None,
             embedding_length: None,
             parameter_size: String::new(),

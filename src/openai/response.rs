@@ -1,24 +1,8 @@
 //! [`parse_models`]: the answer of `GET /models`, in every shape backends give it.
 
+use super::Model;
 use crate::wire::{Kind, Scanner};
-use simd_json::BorrowedValue;
-use simd_json::prelude::{ValueAsArray, ValueAsScalar, ValueObjectAccess};
-
-/// Longest identifier taken from a list, in bytes.
-const MAX_ID_BYTES: usize = 256;
-
-/// One model of the backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
-    /// What the backend wants to read in `model`; opaque.
-    pub id: String,
-    /// Seconds since 1970; some backends do not say.
-    pub created: Option<u64>,
-    /// Who owns it; some backends do not say.
-    pub owned_by: Option<String>,
-    /// Tokens of context, under the name that this kind of backend uses.
-    pub context_length: Option<u64>,
-}
+use simd_json::prelude::{ValueAsArray, ValueObjectAccess};
 
 /// Reads `{"data":[...]}`, `{"models":[...]}` or a bare array; entries without an identifier are passed over, of equal
 /// ones the first is kept.
@@ -45,33 +29,14 @@ pub fn parse_models(body: &[u8]) -> Result<Vec<Model>, &'static str> {
             models.push(model);
         }
     }
-    Ok(models)
-}
-
-impl Model {
-    fn read(entry: &BorrowedValue<'_>) -> Option<Self> {
-        let text = |name: &str| entry.get(name).and_then(|value| value.as_str());
-        let number = |entry: &BorrowedValue<'_>, names: &[&str]| {
-            names
-                .iter()
-                .find_map(|name| entry.get(*name))
-                .and_then(|value| value.cast_f64())
-                .map(|number| number as u64)
-        };
-        let id = text("id").or_else(|| text("name")).or_else(|| text("model"))?;
-        if id.is_empty() || id.len() > MAX_ID_BYTES {
-            return None;
+    // llama.cpp lists its model twice, in the words of two APIs.
+    let again = tree.get("models").filter(|_| tree.get("data").is_some()).and_then(|list| list.as_array());
+    for facts in again.into_iter().flatten().filter_map(Model::read) {
+        if let Some(model) = models.iter_mut().find(|model| model.id == facts.id) {
+            model.learn(facts);
         }
-        let context_names = ["context_length", "max_model_len", "context_window", "max_context_length"];
-        let context_length = number(entry, &context_names)
-            .or_else(|| entry.get("meta").and_then(|meta| number(meta, &["n_ctx", "n_ctx_train"])));
-        Some(Model {
-            id: id.to_string(),
-            created: number(entry, &["created"]),
-            owned_by: text("owned_by").filter(|owner| !owner.is_empty()).map(str::to_string),
-            context_length: context_length.filter(|tokens| *tokens > 0),
-        })
     }
+    Ok(models)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use super::error::ProxyError;
 use super::upstream::Upstream;
-use crate::openai::{Model, Profile, parse_models};
+use crate::openai::{Model, NativeFacts, Profile, parse_models};
 use crate::translate::{Catalogue, ModelSettings};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -25,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Longest wait for a list.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for what a list is served without.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where clients bring their own keys: so many keys' lists are remembered, the last asked for first.
 const MAX_KEYS: usize = 16;
 
@@ -277,13 +280,28 @@ impl Models {
         let body = Limited::new(answer.body, MAX_LIST_BYTES).collect().await;
         let body =
             body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?.to_bytes();
-        let models = parse_models(&body).map_err(ProxyError::ModelList)?;
+        let mut models = parse_models(&body).map_err(ProxyError::ModelList)?;
         let owners = models.iter().filter_map(|model| model.owned_by.as_deref());
         if let Some(profile) = owners.filter_map(Profile::of_owner).next() {
             self.profile.get_or_init(|| profile);
         }
+        if let Some(native) = NativeFacts::of(&models)
+            && let Ok(Some(body)) =
+                tokio::time::timeout(FACTS_TIMEOUT, facts(native, upstream, client_key)).await
+        {
+            native.add(&body, &mut models);
+        }
         Ok(models)
     }
+}
+
+/// What the backend says in an endpoint of its own. That it does not is no failure.
+async fn facts(native: NativeFacts, upstream: &Upstream, client_key: Option<&HeaderValue>) -> Option<Bytes> {
+    let answer = upstream.get_beside(native.path(), client_key).await.ok()?;
+    if !answer.status.is_success() {
+        return None;
+    }
+    Some(Limited::new(answer.body, MAX_LIST_BYTES).collect().await.ok()?.to_bytes())
 }
 
 /// SHA-256 of the identifier in hex: 64 digits, as Ollama's clients expect, and another for every model.

@@ -133,7 +133,17 @@ impl Upstream {
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
         let body = RequestBody::of(Bytes::new());
-        plain(self.send(Method::GET, path, json_headers(false), body, client_key).await?)
+        plain(self.send(Method::GET, self.base.join(path), json_headers(false), body, client_key).await?)
+    }
+
+    /// Asks for `GET path` beside the API, where some backends have one of their own.
+    pub(super) async fn get_beside(
+        &self,
+        path: &str,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Answered, ProxyError> {
+        let (uri, body) = (self.base.join_beside(path), RequestBody::of(Bytes::new()));
+        plain(self.send(Method::GET, uri, json_headers(false), body, client_key).await?)
     }
 
     /// Asks for `POST path` with a JSON body; gives the head as soon as it is there, whatever its status.
@@ -143,7 +153,16 @@ impl Upstream {
         body: Bytes,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
-        plain(self.send(Method::POST, path, json_headers(true), RequestBody::of(body), client_key).await?)
+        plain(
+            self.send(
+                Method::POST,
+                self.base.join(path),
+                json_headers(true),
+                RequestBody::of(body),
+                client_key,
+            )
+            .await?,
+        )
     }
 
     /// Asks for what the client asks for in the backend's own words; gives whatever the backend answers.
@@ -155,13 +174,13 @@ impl Upstream {
         body: RequestBody,
         client_key: Option<&HeaderValue>,
     ) -> Result<Answered, ProxyError> {
-        self.send(method, path, headers, body, client_key).await
+        self.send(method, self.base.join(path), headers, body, client_key).await
     }
 
     async fn send(
         &self,
         method: Method,
-        path: &str,
+        uri: Uri,
         headers: HeaderMap,
         body: RequestBody,
         client_key: Option<&HeaderValue>,
@@ -170,7 +189,7 @@ impl Upstream {
         let mut retries = self.max_retries;
         loop {
             let mut request =
-                self.request(method.clone(), path, headers.clone(), body.clone(), client_key)?;
+                self.request(method.clone(), uri.clone(), headers.clone(), body.clone(), client_key)?;
             let connection = capture_connection(&mut request);
             let error = match self.head(request, &body).await? {
                 Ok(response) => return Ok(answered(response, connection)),
@@ -216,14 +235,14 @@ impl Upstream {
     fn request(
         &self,
         method: Method,
-        path: &str,
+        uri: Uri,
         headers: HeaderMap,
         body: RequestBody,
         client_key: Option<&HeaderValue>,
     ) -> Result<Request<RequestBody>, ProxyError> {
         let mut request = Request::builder()
             .method(method)
-            .uri(self.base.join(path))
+            .uri(uri)
             .body(body)
             .map_err(|error| ProxyError::Unreachable(error.to_string()))?;
         *request.headers_mut() = headers;

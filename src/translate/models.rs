@@ -2,7 +2,7 @@
 
 use super::glob;
 use crate::ollama::{Listed, Timestamp, canonical_name, same_model, without_latest};
-use crate::openai::Model;
+use crate::openai::{Abilities, Model};
 
 /// What the user set about models.
 #[derive(Clone, Debug, Default)]
@@ -62,17 +62,21 @@ impl Catalogue {
     pub fn new(models: &[Model], settings: &ModelSettings, digest: impl Fn(&str) -> String) -> Self {
         let mut entries: Vec<Entry> = Vec::with_capacity(models.len());
         for model in models {
-            let listed = settings.listed(&model.id, &model.id, Some(model), &digest);
-            add(&mut entries, listed, &model.id, settings.hides(&model.id));
+            let name = without_prefix(&model.id, models);
+            let listed = settings.listed(name, &model.id, Some(model), &digest);
+            add(&mut entries, listed, &model.id, settings.hides(&[name, &model.id]));
         }
         for name in &settings.extra {
-            match entries.iter_mut().find(|entry| entry.is_called(name)) {
+            let canonical = canonical_name(name);
+            match entries.iter_mut().find(|entry| entry.is_called(name) || entry.is_called(&canonical)) {
                 Some(entry) => entry.is_hidden = false,
                 None => add(&mut entries, settings.listed(name, name, None, &digest), name, false),
             }
         }
         for (alias, id) in &settings.aliases {
-            let target = models.iter().find(|model| model.id == *id);
+            let is_it = |model: &&Model| model.id == *id || without_prefix(&model.id, models) == id;
+            let target = models.iter().find(is_it);
+            let id = target.map_or(id, |target| &target.id);
             add(&mut entries, settings.listed(alias, id, target, &digest), id, false);
         }
         Catalogue { entries }
@@ -143,12 +147,14 @@ impl ModelSettings {
         self.listed(name, name, None, &digest)
     }
 
-    fn hides(&self, id: &str) -> bool {
-        let is_of = |globs: &[String]| globs.iter().any(|glob| glob::matches(glob, id));
+    fn hides(&self, names: &[&str]) -> bool {
+        let is_of =
+            |globs: &[String]| globs.iter().any(|glob| names.iter().any(|name| glob::matches(glob, name)));
         is_of(&self.exclude) || !(self.include.is_empty() || is_of(&self.include))
     }
 
-    /// The entry of a model under a client's name.
+    /// The entry of a model under a client's name: what the user says, else what the backend says, else what is meant
+    /// where nobody says.
     fn listed(
         &self,
         name: &str,
@@ -156,26 +162,33 @@ impl ModelSettings {
         model: Option<&Model>,
         digest: &impl Fn(&str) -> String,
     ) -> Listed {
+        let unknown = Model::default();
+        let model = model.unwrap_or(&unknown);
         let canonical = canonical_name(name);
         let names = [name, canonical.as_str(), id];
-        let context_length = self
-            .said(&names, |it| it.context_length)
-            .or_else(|| model.and_then(|model| model.context_length))
-            .or(self.context_length);
-        let family = self
-            .said(&names, |it| it.family.clone())
-            .or_else(|| model.and_then(|model| model.owned_by.clone()))
-            .unwrap_or_else(|| "openai".to_string());
+        let text = |said: Option<String>, given: Option<String>| said.or(given).unwrap_or_default();
+        let owner = model.architecture.clone().or_else(|| model.owned_by.clone());
+        let size_text = model.parameter_count.map(human_number);
         let capabilities = self.said(&names, |it| it.capabilities.clone());
         Listed {
             digest: digest(name),
-            modified_at: Timestamp::from_unix_seconds(model.and_then(|model| model.created).unwrap_or(0)),
-            family,
-            context_length,
-            embedding_length: self.said(&names, |it| it.embedding_length),
-            parameter_size: self.said(&names, |it| it.parameter_size.clone()).unwrap_or_default(),
-            quantization_level: self.said(&names, |it| it.quantization_level.clone()).unwrap_or_default(),
-            capabilities: capabilities.map_or_else(|| guessed_capabilities(id), with_completion),
+            modified_at: Timestamp::from_unix_seconds(model.created.unwrap_or(0)),
+            size: model.size.unwrap_or(0),
+            format: model.format.clone().unwrap_or_default(),
+            family: text(self.said(&names, |it| it.family.clone()), owner.or_else(|| Some("openai".into()))),
+            architecture: model.architecture.clone().unwrap_or_else(|| "openai".to_string()),
+            parameter_count: model.parameter_count,
+            context_length: self
+                .said(&names, |it| it.context_length)
+                .or(model.context_length)
+                .or(self.context_length),
+            embedding_length: self.said(&names, |it| it.embedding_length).or(model.embedding_length),
+            parameter_size: text(self.said(&names, |it| it.parameter_size.clone()), size_text),
+            quantization_level: text(
+                self.said(&names, |it| it.quantization_level.clone()),
+                model.quantization.clone(),
+            ),
+            capabilities: capabilities.map_or_else(|| capabilities_of(&model.abilities, id), with_completion),
             name: canonical,
         }
     }
@@ -203,11 +216,57 @@ fn with_completion(mut capabilities: Vec<String>) -> Vec<String> {
     capabilities
 }
 
-/// A model that embeds does not chat, and clients take one that lists both for an embedding model.
-fn guessed_capabilities(id: &str) -> Vec<String> {
-    let capabilities: &[&str] =
-        if id.to_ascii_lowercase().contains("embed") { &["embedding"] } else { &["completion", "tools"] };
-    capabilities.iter().map(ToString::to_string).collect()
+/// A model that embeds does not chat, and clients take one that lists both for an embedding model. Tools are what nearly
+/// every chat model can use, and agents leave out a model without them, so only a backend's word takes them away.
+fn capabilities_of(able: &Abilities, id: &str) -> Vec<String> {
+    let says = |ability: Option<bool>| ability == Some(true);
+    let embeds = able.embedding.unwrap_or_else(|| !says(able.completion) && is_embedding_name(id));
+    let completes = able.completion.unwrap_or(true);
+    let all = [
+        ("embedding", embeds),
+        ("completion", !embeds && completes),
+        ("tools", !embeds && completes && able.tools.unwrap_or(true)),
+        ("insert", !embeds && says(able.insert)),
+        ("vision", !embeds && completes && says(able.vision)),
+        ("thinking", !embeds && completes && says(able.thinking)),
+        ("audio", !embeds && completes && says(able.audio)),
+        // The `ollama` command does not chat with what paints: it is said only of what does nothing else.
+        ("image", !embeds && !completes && says(able.image)),
+    ];
+    all.iter().filter(|(_, is_able)| *is_able).map(|(name, _)| (*name).to_string()).collect()
+}
+
+/// Names that only embedding models have, where the backend says nothing of what a model is for.
+fn is_embedding_name(id: &str) -> bool {
+    const BEGINNINGS: [&str; 7] =
+        ["bge-", "gte-", "e5-", "all-minilm", "all-mpnet", "text2vec", "paraphrase-"];
+    let id = id.to_ascii_lowercase();
+    let last = id.rsplit('/').next().unwrap_or_default();
+    let embeds =
+        id.contains("embed") || last.contains("-e5-") || BEGINNINGS.iter().any(|it| last.starts_with(it));
+    embeds && !last.contains("rerank")
+}
+
+/// Gemini's identifiers begin with `models/`, which no client of it writes.
+fn without_prefix<'i>(id: &'i str, models: &[Model]) -> &'i str {
+    match id.strip_prefix("models/") {
+        Some(short) if !short.is_empty() && !models.iter().any(|model| model.id == short) => short,
+        _ => id,
+    }
+}
+
+/// A count as Ollama writes it: `8.0B` is what it makes of 8,030,261,248.
+fn human_number(count: u64) -> String {
+    let of = |unit: f64, digits: usize, letter: char| {
+        let number = count as f64 / unit;
+        if number.fract() == 0.0 { format!("{number}{letter}") } else { format!("{number:.digits$}{letter}") }
+    };
+    match count {
+        1_000_000_000.. => of(1e9, 1, 'B'),
+        1_000_000.. => of(1e6, 2, 'M'),
+        1_000.. => format!("{}K", count / 1000),
+        _ => count.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -215,7 +274,7 @@ mod tests {
     use super::*;
 
     fn model(id: &str) -> Model {
-        Model { id: id.to_string(), created: Some(1), owned_by: None, context_length: None }
+        Model { id: id.to_string(), created: Some(1), ..Model::default() }
     }
 
     fn settings() -> ModelSettings {
@@ -342,5 +401,94 @@ mod tests {
         assert_eq!(listed("openai/*", "*/tts-*", ""), "openai/gpt-4o:latest");
         assert_eq!(listed("*:free", "", ""), "a/b:free");
         assert_eq!(listed("*:free", "", "openai/tts-1 c"), "openai/tts-1:latest a/b:free c:latest");
+    }
+
+    #[test]
+    fn capabilities_are_what_the_backend_says_and_tools_where_it_says_nothing() {
+        let table: [(&str, Abilities, &[&str]); 12] = [
+            ("m", Abilities::default(), &["completion", "tools"]),
+            (
+                "m",
+                Abilities { tools: Some(false), thinking: Some(true), ..Abilities::default() },
+                &["completion", "thinking"],
+            ),
+            (
+                "m",
+                Abilities {
+                    vision: Some(true),
+                    audio: Some(true),
+                    insert: Some(true),
+                    ..Abilities::default()
+                },
+                &["completion", "tools", "insert", "vision", "audio"],
+            ),
+            (
+                "m",
+                Abilities { embedding: Some(true), vision: Some(true), ..Abilities::default() },
+                &["embedding"],
+            ),
+            (
+                "m",
+                Abilities { completion: Some(false), image: Some(true), ..Abilities::default() },
+                &["image"],
+            ),
+            (
+                "m",
+                Abilities { completion: Some(true), image: Some(true), ..Abilities::default() },
+                &["completion", "tools"],
+            ),
+            ("rerank", Abilities { completion: Some(false), ..Abilities::default() }, &[]),
+            (
+                "embed-talk",
+                Abilities { completion: Some(true), ..Abilities::default() },
+                &["completion", "tools"],
+            ),
+            ("mistral-embed", Abilities { completion: Some(false), ..Abilities::default() }, &["embedding"]),
+            ("intfloat/multilingual-E5-large", Abilities::default(), &["embedding"]),
+            ("all-minilm:22m", Abilities::default(), &["embedding"]),
+            ("BAAI/bge-reranker-v2-m3", Abilities::default(), &["completion", "tools"]),
+        ];
+        for (id, abilities, expected) in table {
+            assert_eq!(capabilities_of(&abilities, id), expected, "{id} {abilities:?}");
+        }
+    }
+
+    #[test]
+    fn geminis_prefix_is_taken_off_for_clients_and_put_back_for_it() {
+        let models = [model("models/gemini-2.5-flash"), model("models/x"), model("x"), model("models/")];
+        let settings = ModelSettings {
+            aliases: vec![("fast".to_string(), "gemini-2.5-flash".to_string())],
+            extra: vec!["gemini-2.5-flash".to_string()],
+            exclude: vec!["gemini*".to_string()],
+            ..ModelSettings::default()
+        };
+        let catalogue = Catalogue::new(&models, &settings, str::to_string);
+        let names: Vec<_> = catalogue.listed().into_iter().map(|listed| listed.name).collect();
+        let expected =
+            ["gemini-2.5-flash:latest", "models/x:latest", "x:latest", "models/:latest", "fast:latest"];
+        assert_eq!(names, expected, "by its short name it is excluded, and asked for again");
+        for name in ["gemini-2.5-flash", "Gemini-2.5-Flash:latest", "models/gemini-2.5-flash"] {
+            assert_eq!(catalogue.backend_name(name), Some("models/gemini-2.5-flash"), "{name}");
+        }
+        assert_eq!(catalogue.backend_name("models/x"), Some("models/x"));
+        assert_eq!(
+            catalogue.find("fast").unwrap().modified_at,
+            Timestamp::from_unix_seconds(1),
+            "its target's"
+        );
+    }
+
+    #[test]
+    fn counts_are_written_as_ollama_writes_them() {
+        for (count, text) in [
+            (999, "999"),
+            (22_700, "22K"),
+            (494_032_768, "494.03M"),
+            (2_000_000, "2M"),
+            (8_030_261_248, "8.0B"),
+            (70_000_000_000, "70B"),
+        ] {
+            assert_eq!(human_number(count), text);
+        }
     }
 }

@@ -267,3 +267,71 @@ fn a_client_that_leaves_while_the_list_is_asked_for_neither_holds_it_nor_the_nex
     assert_eq!(proxy.chat("q").status(), 200);
     assert_eq!(backend.posts().len(), 1);
 }
+
+#[test]
+fn a_backend_with_more_to_say_is_asked_beside_the_api() {
+    let llama = json!({"data": [{"id": "m.gguf", "owned_by": "llamacpp", "created": 1, "meta": {"n_ctx_train": 131_072, "n_embd": 4096, "n_params": 8_030_261_248_u64, "size": 4_912_898_304_u64}}]});
+    let props = json!({"default_generation_settings": {"n_ctx": 8192}, "modalities": {"vision": true, "audio": false}});
+    let backend = Backend::with_models(
+        move |request, peer| peer.json(200, if request.target == "/props" { &props } else { &llama }),
+        hello,
+    );
+    let proxy = Proxy::before(&backend);
+    let shown = proxy.post("/api/show", &json!({"model": "m.gguf"})).json();
+    let info = &shown["model_info"];
+    assert_eq!(
+        (&info["openai.context_length"], &info["openai.embedding_length"]),
+        (&json!(8192), &json!(4096))
+    );
+    assert_eq!(info["general.parameter_count"], 8_030_261_248_u64);
+    assert_eq!(shown["capabilities"], json!(["completion", "tools", "vision"]));
+    assert_eq!(
+        (&shown["details"]["format"], &shown["details"]["parameter_size"]),
+        (&json!("gguf"), &json!("8.0B"))
+    );
+    assert_eq!(proxy.get("/api/tags").json()["models"][0]["size"], 4_912_898_304_u64);
+    let asked: Vec<_> = backend.seen().requests.into_iter().map(|request| request.target).collect();
+    assert_eq!(asked, ["/v1/models", "/props"]);
+}
+
+#[test]
+fn a_backend_that_has_no_more_to_say_is_listed_as_it_is() {
+    let list = json!({"data": [{"id": "qwen", "owned_by": "organization_owner"}, {"id": "other", "owned_by": "organization_owner"}]});
+    type Native = fn(&mut Peer);
+    let answers: [(Native, Value, &str); 3] = [
+        (
+            |peer| {
+                peer.json(200, &json!({"data": [{"id": "qwen", "type": "llm", "arch": "qwen2", "quantization": "Q4_K_M", "max_context_length": 32_768, "capabilities": []}]}))
+            },
+            json!(32_768),
+            "qwen2",
+        ),
+        (|peer| peer.json(200, &json!({"error": "Unexpected endpoint or method."})), Value::Null, "openai"),
+        (Peer::close, Value::Null, "openai"),
+    ];
+    for (native, context_length, architecture) in answers {
+        let list = list.clone();
+        let models = move |request: &Request, peer: &mut Peer| match request.target.as_str() {
+            "/api/v0/models" => native(peer),
+            _ => peer.json(200, &list),
+        };
+        let backend = Backend::with_models(models, hello);
+        let proxy = Proxy::before(&backend);
+        let shown = proxy.post("/api/show", &json!({"model": "qwen"})).json();
+        let info = &shown["model_info"];
+        assert_eq!(info["general.architecture"], architecture);
+        assert_eq!(info[format!("{architecture}.context_length")], context_length);
+        assert_eq!(proxy.post("/api/show", &json!({"model": "other"})).status(), 200);
+    }
+}
+
+#[test]
+fn geminis_names_are_short_for_clients_and_whole_for_the_backend() {
+    let list = json!({"object": "list", "data": [{"id": "models/gemini-2.5-flash", "object": "model", "owned_by": "google"}, {"id": "models/gemini-embedding-001"}]});
+    let backend = listing(list);
+    let proxy = Proxy::before(&backend);
+    let tags = proxy.get("/api/tags").json();
+    assert_eq!(tags["models"][0]["name"], "gemini-2.5-flash:latest");
+    assert_eq!(tags["models"][1]["capabilities"], json!(["embedding"]));
+    assert_eq!(name_sent(&proxy, &backend, "gemini-2.5-flash:latest"), "models/gemini-2.5-flash");
+}
