@@ -85,6 +85,8 @@ const FLOORS: &[Floor] = &[
     },
     // The demonstration's backend is a server of its own: it speaks JSON itself, and none of the proxy's code.
     Floor { name: "proxy::demo", modules: &["proxy::demo"], crates: DEMO_CRATES, never: &[] },
+    // So is the doctor a client of its own.
+    Floor { name: "proxy::doctor", modules: &["proxy::doctor"], crates: DEMO_CRATES, never: &[] },
     Floor {
         name: "main",
         modules: &["config", "log", "proxy"],

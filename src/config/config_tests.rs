@@ -6,6 +6,8 @@ use std::collections::HashSet;
 
 #[path = "backend_tests.rs"]
 mod backend;
+#[path = "command_tests.rs"]
+mod command;
 #[path = "listen_tests.rs"]
 mod listen;
 
@@ -48,13 +50,6 @@ impl World<'_> {
 
 fn with<'a>(args: Args<'a>, env: Env<'a>) -> World<'a> {
     World { args, env, files: &[] }
-}
-
-fn command(args: &[&str]) -> Command {
-    match with(args, &[]).parse() {
-        Ok(Invocation::Run { command, .. }) => command,
-        other => panic!("{args:?}: {other:?}"),
-    }
 }
 
 #[test]
@@ -440,30 +435,6 @@ fn a_fault_tells_setting_value_and_form() {
 }
 
 #[test]
-fn commands_and_their_flags() {
-    assert_eq!(command(&[]), Command::Serve);
-    assert_eq!(command(&["serve"]), Command::Serve);
-    assert_eq!(command(&["health", "--port", "1"]), Command::Health);
-    assert_eq!(command(&["--port", "1", "health"]), Command::Health);
-    assert_eq!(command(&["demo"]), Command::Demo { once: false });
-    assert_eq!(command(&["--once", "demo"]), Command::Demo { once: true });
-    let rows: &[(&[&str], &[&str])] = &[
-        (&["srve"], &[r#"command = "srve": expected at most one word: serve, demo or health"#]),
-        (&["serve", "demo"], &[r#"command = "demo": expected at most one word: serve, demo or health"#]),
-        (&["--once"], &["--once: expected the command demo before it"]),
-        (&["health", "--once"], &["--once: expected the command demo before it"]),
-        (&["demo", "--once=1"], &["--once: expected no value"]),
-        (&["--frob"], &["--frob: expected a flag that --help lists"]),
-        (&["-x"], &["-x: expected a flag that --help lists"]),
-        (&["--port"], &["--port: expected a value, PORT"]),
-        (&["--debug=maybe"], &[r#"--debug = "maybe": expected true or false"#]),
-    ];
-    for (args, faults) in rows {
-        assert_eq!(with(args, &[]).faults(), *faults, "{args:?}");
-    }
-}
-
-#[test]
 fn demo_uses_no_key_but_refuses_a_malformed_setting() {
     let env = [("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "http://h")];
     assert_eq!(with(&["demo"], &env).config().backend.key, None);
@@ -560,7 +531,7 @@ fn a_value_that_is_no_text_is_a_fault() {
     assert!(parse(vec!["--models".into(), raw()], "").starts_with("--models = "));
     assert_eq!(
         parse(vec![raw()], ""),
-        "command = <hidden>: expected at most one word: serve, demo or health"
+        "command = <hidden>: expected at most one word: serve, demo, health or doctor"
     );
     let mut flag = OsString::from("--");
     flag.push(raw());

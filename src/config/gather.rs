@@ -24,7 +24,7 @@ pub(super) struct Stage<R> {
 impl<R> Stage<R> {
     pub(super) fn gather_flags(&mut self, args: Vec<OsString>) -> Asked {
         let mut parser = lexopt::Parser::from_args(args);
-        let (mut command, mut once) = (None, false);
+        let (mut command, mut once, mut json) = (None, false, false);
         // The word after an unknown flag is most likely its value, and may be a key: it is not shown.
         let mut swallow = false;
         loop {
@@ -37,10 +37,18 @@ impl<R> Stage<R> {
                     continue;
                 }
                 Ok(Some(Arg::Value(word))) => {
+                    if let Some(Command::Doctor { models, .. }) = &mut command {
+                        match word.to_str().map(values::trimmed) {
+                            Some(model) if !model.is_empty() => models.push(model.to_owned()),
+                            _ => self.fault("doctor", "", "names of models in utf-8"),
+                        }
+                        continue;
+                    }
                     let known = match word.to_str() {
                         Some("serve") => Some(Command::Serve),
                         Some("demo") => Some(Command::Demo { once: false }),
                         Some("health") => Some(Command::Health),
+                        Some("doctor") => Some(Command::Doctor { models: Vec::new(), json: false }),
                         _ => None,
                     };
                     match known {
@@ -48,7 +56,7 @@ impl<R> Stage<R> {
                         _ => self.fault(
                             "command",
                             shown_word(&word),
-                            "at most one word: serve, demo or health",
+                            "at most one word: serve, demo, health or doctor",
                         ),
                     }
                     continue;
@@ -68,6 +76,12 @@ impl<R> Stage<R> {
                         self.fault("--once", "", "no value");
                     }
                 }
+                "--json" => {
+                    json = true;
+                    if parser.optional_value().is_some() {
+                        self.fault("--json", "", "no value");
+                    }
+                }
                 "--api-key" => {
                     // Taken so that it is not mistaken for a command, and dropped unseen.
                     let _ = parser.value();
@@ -85,8 +99,12 @@ impl<R> Stage<R> {
         if once && !matches!(command, Command::Demo { .. }) {
             self.fault("--once", "", "the command demo before it");
         }
+        if json && !matches!(command, Command::Doctor { .. }) {
+            self.fault("--json", "", "the command doctor before it");
+        }
         Asked::Run(match command {
             Command::Demo { .. } => Command::Demo { once },
+            Command::Doctor { models, .. } => Command::Doctor { models, json },
             command => command,
         })
     }

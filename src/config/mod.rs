@@ -44,7 +44,7 @@ pub enum Invocation {
 }
 
 /// The first word of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve the configured backend; also when no word is given.
     Serve,
@@ -55,6 +55,13 @@ pub enum Command {
     },
     /// Ask the running proxy how it is.
     Health,
+    /// Play every client against the configured backend, and tell which will work.
+    Doctor {
+        /// The models to ask; empty for the first ones that the backend lists.
+        models: Vec<String>,
+        /// Tell it as one JSON object.
+        json: bool,
+    },
 }
 
 /// Everything that can be set.
@@ -312,7 +319,7 @@ pub fn parse(
         Asked::Run(command) => command,
     };
     stage.gather_variables(env);
-    let config = stage.config(command);
+    let config = stage.config(&command);
     match config {
         Some(config) if stage.faults.is_empty() => {
             let config = Box::new(Config { warnings: stage.warnings, ..config });

@@ -15,7 +15,7 @@ const ORIGIN: &str = "web origins with commas between, as in https://chat.exampl
 
 impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
     /// `None` only after a fault.
-    pub(super) fn config(&mut self, command: Command) -> Option<Config> {
+    pub(super) fn config(&mut self, command: &Command) -> Option<Config> {
         let listen = self.listen();
         let base = self.base_url();
         let is_demo = matches!(command, Command::Demo { .. });
@@ -163,7 +163,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         Some((path.into(), bytes))
     }
 
-    fn log(&mut self, command: Command) -> Option<Log> {
+    fn log(&mut self, command: &Command) -> Option<Log> {
         const LEVEL: &str = "TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL";
         let level = self.take(&settings::LOG_LEVEL, LEVEL, values::level);
         let debug = self.take(&settings::DEBUG, BOOLEAN, values::boolean);
@@ -175,8 +175,9 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             level: match rank {
                 _ if is_said => level?,
                 _ if debug => Level::Debug,
-                // A line about each request would stand among the words that the demo shows.
+                // A line about each request would stand among what these two show.
                 None if matches!(command, Command::Demo { .. }) => Level::Warn,
+                None if matches!(command, Command::Doctor { .. }) => Level::Error,
                 rank => rank.or(level)?,
             },
             format: format?,
@@ -187,7 +188,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
 
     fn warn(
         &mut self,
-        command: Command,
+        command: &Command,
         listen: &Listen,
         base: &BaseUrl,
         (key, proxy_key): (bool, bool),
@@ -206,7 +207,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
                 "{listen} takes requests from other machines, and clients need no key: set PROXY_API_KEY"
             ));
         }
-        if command == Command::Serve && !key && base.uri().host() == Some("api.openai.com") {
+        if *command == Command::Serve && !key && base.uri().host() == Some("api.openai.com") {
             warn(format!("no key is set, and {base} wants one: set OPENAI_API_KEY"));
         }
         if self.is_given("SSL_CERTS_PATH") {

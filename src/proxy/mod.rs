@@ -7,6 +7,7 @@ mod body;
 mod catalog;
 mod demo;
 mod discovery;
+mod doctor;
 mod echo;
 mod embed;
 mod error;

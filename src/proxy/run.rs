@@ -1,9 +1,11 @@
-//! [`run`]: the three commands, from a configuration to an exit.
+//! [`run`]: the four commands, from a configuration to an exit.
 
 use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
-use super::{handler, hangup, health, operations, resolve, server};
+use super::doctor;
+use super::{handler, hangup, health, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
+use crate::openai::KeyHeader;
 use std::fmt;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -30,6 +32,10 @@ pub enum RunError {
     Unhealthy(io::Error),
     /// The demonstration failed.
     Demo(String),
+    /// Some clients will not work; the report is out already.
+    Unwell(String),
+    /// The report could not be printed.
+    Report(io::Error),
 }
 
 impl fmt::Display for RunError {
@@ -45,6 +51,8 @@ impl fmt::Display for RunError {
             RunError::CaFile(why) => write!(f, "SSL_CA_FILE: {why}"),
             RunError::Unhealthy(error) => write!(f, "not healthy: {error}"),
             RunError::Demo(why) => write!(f, "the demonstration failed: {why}"),
+            RunError::Unwell(what) => f.write_str(what),
+            RunError::Report(error) => write!(f, "the report cannot be printed: {error}"),
         }
     }
 }
@@ -68,6 +76,7 @@ pub fn run(command: Command, config: Config) -> Result<(), RunError> {
     let result = runtime.block_on(async {
         match command {
             Command::Demo { once } => run_demo(config, once).await,
+            Command::Doctor { models, json } => run_doctor(config, &models, json).await,
             Command::Serve | Command::Health => run_proxy(config).await,
         }
     });
@@ -111,6 +120,26 @@ async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signal
         never = operations::watch(&app) => match never {},
         () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => {}
     }
+}
+
+/// The proxy on a port of its own, as configured but for that, and a client that plays all clients.
+async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(), RunError> {
+    let mut signals = Signals::new(false)?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(RunError::Start)?;
+    let address = listener.local_addr().map_err(RunError::Start)?;
+    let app = Arc::new(App::new(&config, true).map_err(RunError::CaFile)?);
+    let key = config.proxy_key.as_ref().and_then(|key| upstream::key_value(KeyHeader::Bearer, key.expose()));
+    let caller = doctor::Caller::new(address, key);
+    let report = tokio::select! {
+        report = doctor::examine(&caller, models) => report,
+        () = serve_app(listener, app, &config, &mut signals) => return Err(RunError::Unwell("stopped".into())),
+    };
+    let mut out = io::stdout();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let backend = config.backend.base.origin();
+    let text = if json { report.json(&backend) + "\n" } else { report.table(&backend, colour) };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(RunError::Report)?;
+    report.complaint().map_or(Ok(()), |complaint| Err(RunError::Unwell(complaint)))
 }
 
 async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {

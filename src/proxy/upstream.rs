@@ -332,7 +332,7 @@ fn redacted(text: &str, key: &str) -> String {
 }
 
 /// The key as its header carries it.
-fn key_value(header: KeyHeader, key: &str) -> Option<HeaderValue> {
+pub(super) fn key_value(header: KeyHeader, key: &str) -> Option<HeaderValue> {
     let mut value = match header {
         KeyHeader::Bearer => HeaderValue::from_str(&format!("Bearer {key}")),
         KeyHeader::ApiKey => HeaderValue::from_str(key),

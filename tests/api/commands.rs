@@ -38,7 +38,16 @@ fn help_names_every_setting_and_version_is_the_packages() {
     let helped = run(&["--help"], &[("OPENAI_API_BASE_URL", "nonsense")]);
     assert_eq!((helped.code, helped.stderr.as_str()), (Some(0), ""), "help is given whatever the settings");
     let names = SETTINGS.iter().flat_map(|setting| setting.envs.iter().chain([&setting.name]));
-    for name in names.chain(VARIABLES).chain(&["serve", "demo", "health", "--once", "--help", "--version"]) {
+    for name in names.chain(VARIABLES).chain(&[
+        "serve",
+        "demo",
+        "health",
+        "doctor",
+        "--once",
+        "--json",
+        "--help",
+        "--version",
+    ]) {
         assert!(helped.stdout.contains(name), "{name} is not in the help");
     }
     assert!(helped.stdout.lines().all(|line| line.chars().count() <= 100));

@@ -27,6 +27,7 @@ mod auth;
 mod broken;
 mod cancel;
 mod commands;
+mod doctor;
 mod door;
 mod embed;
 mod errors;

@@ -1,0 +1,133 @@
+//! [`Caller`]: one request of a client, and everything that came back.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use simd_json::OwnedValue;
+use simd_json::prelude::*;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A short answer takes seconds; a model that has to be loaded first, a minute or two.
+const LIMIT: Duration = Duration::from_secs(180);
+/// The longest answer is a list of models.
+const MAX_BODY: usize = 16 << 20;
+
+/// Sends requests to the proxy.
+pub(crate) struct Caller {
+    client: Client<HttpConnector, Full<Bytes>>,
+    proxy: SocketAddr,
+    key: Option<HeaderValue>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Caller {
+    /// Calls the proxy at this address; `key` is the value of `Authorization`, where clients must send one.
+    pub(crate) fn new(proxy: SocketAddr, key: Option<HeaderValue>) -> Self {
+        Caller { client: Client::builder(TokioExecutor::new()).build_http(), proxy, key }
+    }
+
+    /// Whether clients must show a key.
+    pub(super) fn shows_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Sends one request and reads the answer to its end.
+    ///
+    /// # Errors
+    /// Why there is no answer, or no whole one, in words.
+    pub(super) async fn call(&self, method: &Method, path: &str, body: String) -> Result<Heard, String> {
+        match tokio::time::timeout(LIMIT, self.exchange(method, path, body)).await {
+            Ok(heard) => heard,
+            Err(_) => Err(format!("no whole answer within {} s", LIMIT.as_secs())),
+        }
+    }
+
+    async fn exchange(&self, method: &Method, path: &str, body: String) -> Result<Heard, String> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.proxy));
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+        let answer =
+            self.client.request(request).await.map_err(|error| format!("no answer came: {error}"))?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
+        let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
+        Ok(Heard { status, body: body.to_bytes().into() })
+    }
+}
+
+impl Heard {
+    /// The one object of the answer.
+    ///
+    /// # Errors
+    /// What a client would show: the error's own text, else what is wrong with the answer.
+    pub(super) fn object(&self) -> Result<OwnedValue, String> {
+        let value = simd_json::to_owned_value(&mut self.body.clone());
+        if self.status != 200 {
+            return Err(self.refusal(value.ok().as_ref()));
+        }
+        match value {
+            Ok(value) if value.is_object() => match error_text(&value) {
+                Some(text) => Err(text),
+                None => Ok(value),
+            },
+            _ => Err("the answer is not a JSON object".to_owned()),
+        }
+    }
+
+    /// The objects of the answer's lines.
+    ///
+    /// # Errors
+    /// As of [`Heard::object`], and for a line that is blank, broken or an error.
+    pub(super) fn lines(&self) -> Result<Vec<OwnedValue>, String> {
+        if self.status != 200 {
+            return Err(self.refusal(simd_json::to_owned_value(&mut self.body.clone()).ok().as_ref()));
+        }
+        let body = self.body.strip_suffix(b"\n").unwrap_or(&self.body);
+        let lines = body.split(|&byte| byte == b'\n').map(|line| {
+            let line = simd_json::to_owned_value(&mut line.to_vec());
+            let line = line.map_err(|_| "a line of the answer is not JSON".to_owned())?;
+            match error_text(&line) {
+                Some(text) => Err(text),
+                None => Ok(line),
+            }
+        });
+        lines.collect()
+    }
+
+    fn refusal(&self, body: Option<&OwnedValue>) -> String {
+        let text = body.and_then(error_text).unwrap_or_else(|| plain(&String::from_utf8_lossy(&self.body)));
+        match text.is_empty() {
+            true => format!("status {}", self.status),
+            false => format!("status {}: {text}", self.status),
+        }
+    }
+}
+
+/// The text of an error, in Ollama's shape or in OpenAI's.
+fn error_text(body: &OwnedValue) -> Option<String> {
+    let error = body.get("error")?;
+    let text = error.as_str().or_else(|| error.get_str("message"));
+    Some(plain(text.unwrap_or("an error without a text")))
+}
+
+/// A peer's text on one line of a person's terminal.
+fn plain(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    clean.trim().to_owned()
+}
