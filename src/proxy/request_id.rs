@@ -56,11 +56,13 @@ impl RequestId {
     }
 
     /// Names a request to the backend by the id that is at work here, if any, under the name by which it came: servers
-    /// take `X-Request-ID` for one request's alone, and a correlation id may be that of many at once.
+    /// take `X-Request-ID` for one request's alone, and a correlation id may be that of many at once. Some servers, that of
+    /// llama-cpp-python among them, refuse a request whose `X-Request-ID` is no UUID: another id goes as a correlation id.
     pub(super) fn put_on_question(headers: &mut HeaderMap) {
         // Outside of every scope nobody's request is at work.
         let _none = CURRENT.try_with(|id| {
-            let name = if id.is_correlation { X_CORRELATION_ID } else { X_REQUEST_ID };
+            let is_request = !id.is_correlation && is_uuid(id.value.as_bytes());
+            let name = if is_request { X_REQUEST_ID } else { X_CORRELATION_ID };
             headers.insert(name, id.value.clone());
         });
     }
@@ -71,7 +73,17 @@ fn is_plain(text: &[u8]) -> bool {
     (1..=MAX_BYTES).contains(&text.len()) && text.iter().all(plain)
 }
 
-/// Unlike any other's: random for this process, counted within it, so that no request costs a system call.
+/// Thirty-two hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562, section 4).
+fn is_uuid(text: &[u8]) -> bool {
+    let is_right = |(at, byte): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.iter().enumerate().all(is_right)
+}
+
+/// A UUID of version 8 (RFC 9562, section 5.8): random for this process, counted within it, so that no request costs a
+/// system call.
 fn new() -> HeaderValue {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(1);
@@ -81,7 +93,9 @@ fn new() -> HeaderValue {
         let _filled = SystemRandom::new().fill(&mut bytes);
         u64::from_ne_bytes(bytes)
     });
-    let text = format!("{process:016x}-{:08x}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let (high, middle, low) = (process >> 32, (process >> 16) & 0xffff, process & 0xfff);
+    let text = format!("{high:08x}-{middle:04x}-8{low:03x}-8000-{count:012x}");
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
 }
 
@@ -115,10 +129,19 @@ mod tests {
     }
 
     #[test]
+    fn a_uuid_is_told_from_other_words() {
+        assert!(is_uuid(b"4bf92f35-77b3-4da6-A3CE-929d0e0e4736"));
+        for other in ["", "4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f35-77b3-4da6-a3ce-929d0e0e473g", "mine"]
+        {
+            assert!(!is_uuid(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
     fn new_ones_differ() {
         let mut ids: Vec<_> =
             (0..1000).map(|_| RequestId::of(&HeaderMap::new()).text().to_string()).collect();
-        assert!(ids.iter().all(|id| id.len() == 25 && !id.starts_with("0000000000000000")), "{}", ids[0]);
+        assert!(ids.iter().all(|id| is_uuid(id.as_bytes()) && !id.starts_with("00000000-")), "{}", ids[0]);
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 1000);
