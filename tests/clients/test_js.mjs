@@ -191,6 +191,34 @@ test("format_is_mapped", async () => {
   }
 });
 
+const weather = { type: "function", function: { name: "weather", description: "the weather of a city",
+  parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } } };
+
+// The results go back without ids: two calls of one name, told apart by their order.
+each("tools_go_round", [false, true], async (stream) => {
+  const ask = async (messages) => {
+    const answer = await client.chat({ model: "tools", messages, tools: [weather], stream });
+    const said = [];
+    if (stream) for await (const part of answer) said.push(part.message);
+    else said.push(answer.message);
+    return { text: said.map((message) => message.content).join(""), calls: said.flatMap((message) => message.tool_calls ?? []) };
+  };
+  const { text, calls } = await ask(ASK);
+  assert.equal(text, "");
+  assert.deepEqual(calls.map((call) => call.function.arguments), [{ city: "Paris" }, { city: "Łódź" }]);
+  const asked = { role: "assistant", content: "", tool_calls: calls.map(({ function: { name, arguments: given } }) =>
+    ({ function: { name, arguments: given } })) };
+  const results = calls.map((call) => ({ role: "tool", tool_name: "weather", content: `sunny in ${call.function.arguments.city}` }));
+  const told = await ask([...ASK, asked, ...results]);
+  assert.deepEqual(told, { text: "Paris: sunny in Paris; Łódź: sunny in Łódź", calls: [] });
+});
+
+test("structured_output_is_parsed", async () => {
+  const schema = { type: "object", properties: { name: { type: "string" }, age: { type: "integer" } } };
+  for (const name of ["chat_whole", "chat_streamed", "generate_whole", "generate_streamed"])
+    assert.deepEqual(JSON.parse(await ways[name]("json", { format: schema })), { name: "Ada", age: 36 }, name);
+});
+
 test("system_raw_and_suffix", async () => {
   for (const name of ["generate_whole", "generate_streamed"]) {
     const asked = await upstream(ways[name]("echo", { system: "be brief" }));

@@ -352,6 +352,36 @@ def format_is_mapped_by(ask):
         assert "response_format" not in upstream_of(ask("echo", format=nothing))["body"]
 
 
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "the weather of a city", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+
+
+@each([False, True])
+def tools_go_round(stream):
+    """The results go back without ids, as this client sends them: two calls of one name, told apart by their order."""
+    def ask(messages):
+        answer = client.chat("tools", messages, tools=[WEATHER], stream=stream)
+        messages_said = [part.message for part in answer] if stream else [answer.message]
+        calls = [call.function for message in messages_said for call in message.tool_calls or []]
+        return "".join(message.content for message in messages_said), calls
+    text, calls = ask(ASK)
+    assert text == "" and [(call.name, call.arguments) for call in calls] == [
+        ("weather", {"city": "Paris"}), ("weather", {"city": "Łódź"})], calls
+    asked = {"role": "assistant", "tool_calls": [{"function": {"name": call.name, "arguments": call.arguments}}
+                                                 for call in calls]}
+    results = [{"role": "tool", "tool_name": call.name, "content": f"sunny in {call.arguments['city']}"}
+               for call in calls]
+    assert ask([*ASK, asked, *results]) == ("Paris: sunny in Paris; Łódź: sunny in Łódź", [])
+
+
+@case
+def structured_output_is_parsed():
+    schema = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+              "required": ["name", "age"]}
+    for ask in (chat_whole, chat_streamed, generate_whole, generate_streamed):
+        assert json.loads(ask("json", format=schema)) == {"name": "Ada", "age": 36}
+
+
 @case
 def system_becomes_the_first_message():
     for stream in (False, True):

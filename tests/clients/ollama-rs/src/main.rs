@@ -1,6 +1,7 @@
 //! The Rust client, unmodified, through the proxy: chat, stream, tools, structured output, embeddings, errors.
 //!
-//! usage: PROXY=URL ollama-rs-client
+//! usage: PROXY=URL ollama-rs-client          the cases, in front of the scripted backend
+//!        PROXY=URL ollama-rs-client MODEL    a chat and a stream of the same, in front of a server that nobody scripted
 
 use ollama_rs::Ollama;
 use ollama_rs::error::OllamaError;
@@ -9,6 +10,7 @@ use ollama_rs::generation::chat::request::ChatMessageRequest;
 use ollama_rs::generation::completion::request::GenerationRequest;
 use ollama_rs::generation::embeddings::request::GenerateEmbeddingsRequest;
 use ollama_rs::generation::parameters::FormatType;
+use ollama_rs::models::ModelOptions;
 use serde_json::json;
 use std::process::ExitCode;
 use tokio_stream::StreamExt;
@@ -105,10 +107,38 @@ async fn errors_say_what_is_wrong(ollama: &Ollama) -> Outcome {
     Ok(())
 }
 
+/// Greedy and seeded, one question has one answer: the stream must say what the whole answer said.
+async fn genuine(ollama: &Ollama, model: &str) -> Outcome {
+    let options = ModelOptions::default().temperature(0.0).seed(7).num_predict(24);
+    let question = || ask(model).options(options.clone());
+    let whole = ollama.send_chat_messages(question()).await.map_err(said)?.message.content;
+    let mut stream = ollama.send_chat_messages_stream(question()).await.map_err(said)?;
+    let mut streamed = String::new();
+    while let Some(part) = stream.next().await {
+        streamed.push_str(&part.map_err(|()| "the stream broke")?.message.content);
+    }
+    if whole.is_empty() {
+        return Err("the answer is empty".to_string());
+    }
+    same(streamed, whole)
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let url = std::env::var("PROXY").expect("PROXY names the proxy");
     let ollama = &Ollama::try_new(url).expect("PROXY is a URL");
+    if let Some(model) = std::env::args().nth(1) {
+        return match genuine(ollama, &model).await {
+            Ok(()) => {
+                println!("ok   ollama-rs: whole and streamed");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                println!("FAIL ollama-rs: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let outcomes = [
         ("chat_answers_and_counts_its_tokens", chat_answers_and_counts_its_tokens(ollama).await),
         ("a_stream_comes_in_pieces", a_stream_comes_in_pieces(ollama).await),
