@@ -42,8 +42,14 @@ pub(super) async fn find(app: &App, name: &str, key: Option<&HeaderValue>) -> Re
     match list {
         Ok(list) => match list.find(name) {
             Some(entry) => Ok(entry.clone()),
-            None if settings.default_model.is_some() => Ok(settings.unlisted_entry(name, catalog::digest)),
-            None => Err(ProxyError::UnknownModel(ollama::canonical_name(name))),
+            None => match &settings.default_model {
+                // What answers for a name is what is told of it.
+                Some(default) => {
+                    let entry = list.find(default).cloned();
+                    Ok(entry.unwrap_or_else(|| settings.unlisted_entry(name, catalog::digest)))
+                }
+                None => Err(ProxyError::UnknownModel(ollama::canonical_name(name))),
+            },
         },
         // A backend that answers, but has no list, may still have the model.
         Err(ProxyError::Status { status, .. }) if matches!(status.as_u16(), 404 | 405 | 501) => {

@@ -73,6 +73,8 @@ impl Catalogue {
                 None => add(&mut entries, settings.listed(name, name, None, &digest), name, false),
             }
         }
+        // As in a request, where an alias comes before a model of the same name.
+        entries.retain(|entry| settings.alias(&entry.listed.name).is_none());
         for (alias, id) in &settings.aliases {
             let is_it = |model: &&Model| model.id == *id || without_prefix(&model.id, models) == id;
             let target = models.iter().find(is_it);
@@ -102,10 +104,13 @@ impl Catalogue {
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
-        // The exact name comes first: a backend may own ids that differ only in case, or one that ends in `:latest`.
-        let alike = |entry: &&Entry| same_model(&entry.listed.name, name);
-        let exact = self.entries.iter().find(|entry| entry.is_called(name));
-        exact.or_else(|| self.entries.iter().find(alike))
+        // A name in the list comes before one that only stands behind another, as an alias's target does, and the exact
+        // one before those alike: a backend may own ids that differ only in case.
+        let canonical = canonical_name(name);
+        let listed = self.entries.iter().find(|entry| entry.listed.name == canonical);
+        let by_id = || self.entries.iter().find(|entry| entry.id == name);
+        let alike = || self.entries.iter().find(|entry| same_model(&entry.listed.name, name));
+        listed.or_else(by_id).or_else(alike)
     }
 }
 
@@ -327,6 +332,32 @@ mod tests {
             "llama2:latest",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn an_alias_takes_the_place_of_a_model_of_its_name_and_of_a_target() {
+        let named = |(alias, id): (&str, &str)| (alias.to_string(), id.to_string());
+        let settings = ModelSettings {
+            aliases: [("Small", "large"), ("llama3", "large"), ("nested", "llama3")].map(named).to_vec(),
+            extra: vec!["small:latest".to_string()],
+            ..ModelSettings::default()
+        };
+        let mut models = [model("small"), model("large")];
+        models[1].context_length = Some(9);
+        let catalogue = Catalogue::new(&models, &settings, str::to_string);
+        let names: Vec<_> = catalogue.listed().into_iter().map(|listed| listed.name).collect();
+        assert_eq!(names, ["large:latest", "Small:latest", "llama3:latest", "nested:latest"]);
+        for (name, id, context_length) in [
+            ("small", "large", Some(9)),
+            ("Small:latest", "large", Some(9)),
+            ("llama3", "large", Some(9)),
+            ("LLAMA3:latest", "large", Some(9)),
+            ("nested", "llama3", None),
+        ] {
+            assert_eq!(settings.alias(name), Some(id), "a request goes there: {name}");
+            assert_eq!(catalogue.backend_name(name), Some(id), "{name}");
+            assert_eq!(catalogue.find(name).unwrap().context_length, context_length, "{name}");
+        }
     }
 
     #[test]

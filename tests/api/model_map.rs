@@ -91,6 +91,26 @@ fn facts_by_glob_are_shown_and_the_settings_beat_the_map() {
 }
 
 #[test]
+fn what_is_told_of_a_name_is_true_of_the_model_that_answers_for_it() {
+    let aliases = json!({"small": "large", "llama3": "large", "nested": "llama3"});
+    let map = Map::new("answers", &json!({"model_mappings": aliases, "default_model": "large"}));
+    let backend =
+        listing(json!({"data": [{"id": "small", "max_model_len": 5}, {"id": "large", "max_model_len": 9}]}));
+    let proxy = Proxy::with(&backend, &[map.variable()]);
+    let tags = proxy.get("/api/tags").json();
+    for name in ["small", "Small:latest", "llama3", "large", "whatever:7b"] {
+        assert_eq!(model_sent(&proxy, &backend, name), "large", "{name}");
+        let shown = proxy.post("/api/show", &json!({"model": name})).json();
+        assert_eq!(shown["model_info"]["openai.context_length"], 9, "{name}: {shown}");
+        let mut listed = tags["models"].as_array().unwrap().iter();
+        if let Some(entry) = listed.find(|entry| entry["name"] == format!("{name}:latest")) {
+            assert_eq!(entry["details"]["context_length"], 9, "{name}: {entry}");
+        }
+    }
+    assert_eq!(tags["models"].as_array().unwrap().len(), 4, "{tags}");
+}
+
+#[test]
 fn globs_choose_what_is_listed_and_forbid_nothing() {
     let ids = ["openai/gpt-4o", "openai/tts-1", "a/b:free", "a/b"];
     let backend = listing(model_list(&ids));
