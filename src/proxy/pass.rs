@@ -40,6 +40,8 @@ const HOP_BY_HOP: &[&str] = &[
 /// read it (that is the guard's word).
 const OF_THE_ORIGIN: &[&str] = &["alt-svc", "set-cookie", "set-cookie2", "strict-transport-security"];
 const CORS: &str = "access-control-";
+/// The types of answers that come line by line.
+const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 
 /// Answers a request for `/v1/...`.
 pub(super) async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account) -> Reply {
@@ -169,6 +171,9 @@ async fn deliver(app: Arc<App>, answer: Answered, is_head: bool, mut account: Ac
         };
     }
     account.set_status(status.as_u16());
-    let body = PassedBody::new(answer.body, app, account);
+    let is_stream = STREAMS
+        .iter()
+        .any(|known| answer.headers.get(CONTENT_TYPE).is_some_and(|kind| contains(kind, known)));
+    let body = PassedBody::new(answer.body, is_stream, app, account);
     reply::passed(status, headers, ReplyBody::Passed(Box::new(body)))
 }

@@ -34,6 +34,8 @@ impl Error for CutShort {}
 pub(super) struct PassedBody {
     /// `None` once it ended or is not wanted any more.
     upstream: Option<Incoming>,
+    /// Whether its first piece is the first line of a stream, for the counts and the log.
+    is_stream: bool,
     /// When the backend last sent something.
     heard: Instant,
     silence: Duration,
@@ -44,11 +46,12 @@ pub(super) struct PassedBody {
 }
 
 impl PassedBody {
-    pub(super) fn new(upstream: Incoming, app: Arc<App>, account: Account) -> Self {
+    pub(super) fn new(upstream: Incoming, is_stream: bool, app: Arc<App>, account: Account) -> Self {
         let now = Instant::now();
         let silence = app.upstream.timeout();
         PassedBody {
             upstream: Some(upstream),
+            is_stream,
             heard: now,
             silence,
             timer: Box::pin(sleep_until(now + silence)),
@@ -70,7 +73,9 @@ impl PassedBody {
                     if bytes.is_empty() {
                         continue;
                     }
-                    self.account.first_line();
+                    if self.is_stream {
+                        self.account.first_line();
+                    }
                     // A body of known length is not asked again behind its end.
                     if is_end {
                         self.upstream = None;

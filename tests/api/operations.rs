@@ -330,12 +330,19 @@ fn counts_that_are_switched_off_are_not_found() {
 }
 
 #[test]
-fn what_is_passed_through_is_counted_too() {
+fn what_is_passed_through_is_counted_too_and_only_streams_as_streams() {
     let backend = Backend::hello();
     let proxy = Proxy::before(&backend);
-    assert_eq!(proxy.post("/v1/chat/completions", &chat("q")).status(), 200);
+    let mut request = chat("q");
+    request["stream"] = json!(false);
+    assert_eq!(proxy.post("/v1/chat/completions", &request).status(), 200);
     assert_eq!(proxy.get("/v1/models").status(), 200);
-    let metrics = metrics(&proxy);
-    assert_eq!(metrics[r#"requests_total{route="/v1/",status="2xx"}"#], 2.0);
-    assert_eq!((metrics["streams_in_flight"], metrics["requests_in_flight"]), (0.0, 1.0));
+    let counts = metrics(&proxy);
+    assert_eq!(counts[r#"requests_total{route="/v1/",status="2xx"}"#], 2.0);
+    assert_eq!(counts["first_line_seconds_count"], 0.0, "no line, no stream");
+    request["stream"] = json!(true);
+    assert_eq!(proxy.post("/v1/chat/completions", &request).status(), 200);
+    let counts = metrics(&proxy);
+    assert_eq!(counts["first_line_seconds_count"], 1.0);
+    assert_eq!((counts["streams_in_flight"], counts["requests_in_flight"]), (0.0, 1.0));
 }
