@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::Request;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper_util::rt::TokioIo;
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// A short answer takes seconds; a model that has to be loaded first, a minute or two.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -19,7 +20,6 @@ const MAX_BODY: usize = 16 << 20;
 
 /// Sends requests to the proxy.
 pub(crate) struct Caller {
-    client: Client<HttpConnector, Full<Bytes>>,
     proxy: SocketAddr,
     key: Option<HeaderValue>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Heard {
 impl Caller {
     /// Calls the proxy at this address; `key` is the value of `Authorization`, where clients must send one.
     pub(crate) fn new(proxy: SocketAddr, key: Option<HeaderValue>) -> Self {
-        Caller { client: Client::builder(TokioExecutor::new()).build_http(), proxy, key }
+        Caller { proxy, key }
     }
 
     /// Whether clients must show a key.
@@ -42,19 +42,19 @@ impl Caller {
         self.key.is_some()
     }
 
-    /// Sends one request and reads the answer to its end.
+    /// Sends one request, on a connection of its own, and reads the answer to its end.
     ///
     /// # Errors
     /// Why there is no answer, or no whole one, in words.
-    pub(super) async fn call(&self, method: &Method, path: &str, body: String) -> Result<Heard, String> {
+    pub(super) async fn call(&self, method: &str, path: &str, body: String) -> Result<Heard, String> {
         match tokio::time::timeout(LIMIT, self.exchange(method, path, body)).await {
             Ok(heard) => heard,
             Err(_) => Err(format!("no whole answer within {} s", LIMIT.as_secs())),
         }
     }
 
-    async fn exchange(&self, method: &Method, path: &str, body: String) -> Result<Heard, String> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.proxy));
+    async fn exchange(&self, method: &str, path: &str, body: String) -> Result<Heard, String> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.proxy.to_string());
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -62,13 +62,27 @@ impl Caller {
             request = request.header(AUTHORIZATION, key);
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-        let answer =
-            self.client.request(request).await.map_err(|error| format!("no answer came: {error}"))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
-        let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
-        Ok(Heard { status, body: body.to_bytes().into() })
+        let stream =
+            TcpStream::connect(self.proxy).await.map_err(|error| format!("no answer came: {error}"))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| format!("no answer came: {error}"))?;
+        let (mut heard, mut connection) = (pin!(hear(sender, request)), pin!(connection));
+        tokio::select! {
+            biased;
+            heard = &mut heard => return heard,
+            _ended = &mut connection => {}
+        }
+        // What the connection brought before it ended is still to be read.
+        heard.await
     }
+}
+
+async fn hear(mut sender: SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Heard, String> {
+    let answer = sender.send_request(request).await.map_err(|error| format!("no answer came: {error}"))?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
+    Ok(Heard { status, body: body.to_bytes().into() })
 }
 
 impl Heard {

@@ -5,7 +5,6 @@
 
 use super::call::Heard;
 use super::judge;
-use hyper::Method;
 use simd_json::prelude::*;
 use simd_json::{OwnedValue, json};
 
@@ -41,7 +40,7 @@ impl Verdict {
 pub(super) struct Probe {
     /// What is asked, in a few words.
     pub(super) name: &'static str,
-    pub(super) method: Method,
+    pub(super) method: &'static str,
     pub(super) path: &'static str,
     body: fn(&str) -> OwnedValue,
     judge: fn(&Heard) -> Result<Verdict, String>,
@@ -53,7 +52,7 @@ impl Probe {
         name: &'static str,
         judge: fn(&Heard) -> Result<Verdict, String>,
     ) -> Self {
-        Probe { name, method: Method::GET, path, body: |_| OwnedValue::null(), judge }
+        Probe { name, method: "GET", path, body: |_| OwnedValue::null(), judge }
     }
 
     const fn post(
@@ -62,7 +61,7 @@ impl Probe {
         judge: fn(&Heard) -> Result<Verdict, String>,
         body: fn(&str) -> OwnedValue,
     ) -> Self {
-        Probe { name, method: Method::POST, path, body, judge }
+        Probe { name, method: "POST", path, body, judge }
     }
 
     /// The body for this model; empty for none.
@@ -105,13 +104,8 @@ fn advice(why: &str) -> Option<&'static str> {
 // ---------------------------------------------------------------------------------------------------------------------
 // The server itself
 
-pub(super) static ALIVE: Probe = Probe {
-    name: "HEAD /",
-    method: Method::HEAD,
-    path: "/",
-    body: |_| OwnedValue::null(),
-    judge: judge::is_ok,
-};
+pub(super) static ALIVE: Probe =
+    Probe { name: "HEAD /", method: "HEAD", path: "/", body: |_| OwnedValue::null(), judge: judge::is_ok };
 pub(super) static GREETING: Probe = Probe::get("/", "GET /", judge::greeting);
 pub(super) static VERSION: Probe = Probe::get("/api/version", "GET /api/version", judge::version);
 pub(super) static TAGS: Probe = Probe::get("/api/tags", "GET /api/tags", judge::tags);
