@@ -3,6 +3,7 @@
 //! The shapes (OpenAI, vLLM, FastAPI, Mistral, Gemini, TGI, llama.cpp, problem+json, HTML from a gateway, plain text,
 //! nothing) are those of the dialect catalogue's rows E8, E9 and E11.
 
+use super::Wait;
 use crate::wire::{Kind, Scanner};
 use simd_json::BorrowedValue;
 use simd_json::prelude::{TypedScalarValue, ValueAsArray, ValueAsScalar, ValueObjectAccess};
@@ -23,6 +24,8 @@ pub struct ApiError {
     pub code: Option<String>,
     /// `param`: the request field that is to blame.
     pub param: Option<String>,
+    /// For how long the backend wants to be left alone.
+    pub wait: Option<Wait>,
 }
 
 impl ApiError {
@@ -32,47 +35,6 @@ impl ApiError {
         let mut error = Self::read_json(body).unwrap_or_else(|| Self::read_text(body));
         truncate(&mut error.message, MAX_MESSAGE_BYTES);
         error
-    }
-
-    /// Whether the backend says that it has no such model.
-    #[must_use]
-    pub fn is_model_not_found(&self) -> bool {
-        if self.code.as_deref() == Some("model_not_found") {
-            return true;
-        }
-        let message = self.message.to_ascii_lowercase();
-        message.contains("model")
-            && [
-                "not found",
-                "not exist",
-                "no such model",
-                "unknown model",
-                "not a valid model",
-                "not available",
-            ]
-            .iter()
-            .any(|words| message.contains(words))
-    }
-
-    /// Whether the backend says that a text is longer than the model takes. The words are those of OpenAI and vLLM, of
-    /// llama.cpp (twice), TEI, Mistral and Cohere.
-    #[must_use]
-    pub fn is_input_too_long(&self) -> bool {
-        if matches!(self.code.as_deref(), Some("context_length_exceeded" | "exceed_context_size_error")) {
-            return true;
-        }
-        let message = self.message.to_ascii_lowercase();
-        [
-            "maximum context length",
-            "context size",
-            "too large to process",
-            "must have less than",
-            "exceeds model limit",
-            "too many tokens",
-            "too long",
-        ]
-        .iter()
-        .any(|words| message.contains(words))
     }
 
     fn read_json(body: &[u8]) -> Option<Self> {
@@ -110,7 +72,9 @@ impl ApiError {
             self.say(&inner.message);
             self.param = self.param.take().or(inner.param);
             self.code = self.code.take().or(inner.code);
+            self.wait = self.wait.or(inner.wait);
         }
+        self.wait = self.wait.or_else(|| Wait::of_error(value));
         // The innermost report is the most telling; what it leaves open the outer members may fill in.
         for name in ["error", "message", "detail", "msg", "title", "error_description"] {
             if let Some(inner) = value.get(name) {
@@ -264,33 +228,6 @@ mod tests {
     fn bad_utf8_costs_a_character_and_not_the_report() {
         let error = ApiError::read(b"{\"error\":{\"message\":\"caf\xc3 x\",\"code\":429}}");
         assert_eq!((error.message.as_str(), error.status), ("caf\u{fffd} x", Some(429)));
-    }
-
-    #[test]
-    fn a_missing_model_is_known_by_code_or_words() {
-        let found = |body: &str| ApiError::read(body.as_bytes()).is_model_not_found();
-        assert!(found(r#"{"error":{"message":"x","code":"model_not_found"}}"#));
-        assert!(found(r#"{"object":"error","message":"The model `x` does not exist.","code":404}"#));
-        assert!(found(r#"{"error":"model 'x' not found"}"#));
-        assert!(!found(r#"{"detail":"Not Found"}"#));
-        assert!(!found("404 page not found"));
-    }
-
-    #[test]
-    fn a_text_that_is_too_long_is_known_by_code_or_words() {
-        let too_long = |body: &str| ApiError::read(body.as_bytes()).is_input_too_long();
-        for body in [
-            r#"{"error":{"message":"x","code":"context_length_exceeded"}}"#,
-            r#"{"error":{"message":"This model's maximum context length is 8192 tokens, however you requested 9000 tokens"}}"#,
-            r#"{"error":{"code":400,"message":"input (600 tokens) is larger than the max context size (512 tokens). skipping","type":"exceed_context_size_error"}}"#,
-            r#"{"error":{"code":500,"message":"input is too large to process. increase the physical batch size","type":"server_error"}}"#,
-            r#"{"error":"Input validation error: `inputs` must have less than 512 tokens. Given: 600","error_type":"Validation"}"#,
-            r#"{"message":"Input id 0 has 9000 tokens, exceeds model limit of 8192"}"#,
-            r#"{"message":"too many tokens: size limit exceeded"}"#,
-        ] {
-            assert!(too_long(body), "{body}");
-        }
-        assert!(!too_long(r#"{"error":{"message":"dimensions must be positive"}}"#));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`dialect`](Dialect); what one sends is a case in the chunk reader.
 #![deny(clippy::indexing_slicing)]
 
+mod cause;
 mod chunk;
 mod demand;
 mod dialect;
@@ -17,7 +18,9 @@ mod refusal;
 mod request;
 mod response;
 mod shape;
+mod wait;
 
+pub use cause::Cause;
 pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
 pub use demand::Demands;
 pub use dialect::{Dialect, KeyHeader, Parameter, Parameters, Profile, Thought, profiles_markdown};
@@ -31,3 +34,4 @@ pub use refusal::{write_error, write_messages_error};
 pub use request::{ContentPart, MediaSource, RequestWriter, ToolCallRef};
 pub use response::parse_models;
 pub use shape::{TextKind, TextShape};
+pub use wait::Wait;

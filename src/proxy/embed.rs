@@ -55,7 +55,9 @@ pub(super) async fn answer(
     };
     let asked = ask(&app, &request.model, EMBEDDINGS, key.as_ref(), write).await;
     let embedded = match asked {
-        Ok(asked) => collect(&app, &request, asked.answer, asked.sent_at, &account).await,
+        Ok(asked) => collect(&app, &request, asked.answer, asked.sent_at, &account)
+            .await
+            .map_err(|error| error.as_refusal(&request.model, asked.with_client_key)),
         Err(error) => Err(error),
     };
     match embedded {

@@ -4,8 +4,9 @@
 //! backend that refuses the proxy's own key is a 502 (only what is about that sign-in answers 401); 404 means that the model does not exist, so a wrong base URL is a
 //! 502 as well. The words "upstream error" are avoided: that command hides a message that contains them.
 
+use super::retry_after;
 use crate::ollama::{EmbedEndpoint, NO_SUCH_MANIFEST, RequestError};
-use crate::openai::{ApiError, Demands, Dialect, Parameter};
+use crate::openai::{ApiError, Cause, Demands, Dialect, Parameter};
 use crate::translate::Fault;
 use hyper::StatusCode;
 use std::fmt;
@@ -113,10 +114,6 @@ impl ProxyError {
             ProxyError::Status { status, error, with_client_key, .. } => {
                 client_status(status.as_u16(), error, *with_client_key)
             }
-            // A failure reported in the body of a 200: its own status, where it names a sane one.
-            ProxyError::Fault(Fault::Backend(error)) => {
-                client_status(error.status.unwrap_or(502), error, false)
-            }
             ProxyError::Fault(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -173,6 +170,23 @@ impl ProxyError {
         matches!(self, ProxyError::Status { error, .. } if error.refuses_for_good(parameter))
     }
 
+    /// The same, where nothing was answered yet: what a backend says in the body of a success it means as a refusal.
+    pub(super) fn as_refusal(self, model: &str, with_client_key: bool) -> Self {
+        match self {
+            ProxyError::Fault(Fault::Backend(error)) if !error.message.is_empty() => {
+                let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
+                ProxyError::Status {
+                    status: status.unwrap_or(StatusCode::BAD_GATEWAY),
+                    retry_after: retry_after::of_error(&error),
+                    error,
+                    with_client_key,
+                    model: model.to_string(),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// The same for a request that had tools: a model that cannot call them is known by these words.
     pub(super) fn of_tools(self) -> Self {
         match self {
@@ -186,14 +200,12 @@ impl ProxyError {
     /// The same where vectors were asked for: Ollama has words of its own for two refusals there.
     pub(super) fn of_embedding(self, endpoint: EmbedEndpoint) -> Self {
         match self {
-            ProxyError::Status { status: StatusCode::NOT_FOUND, error, model, .. }
-                if error.is_model_not_found() =>
+            ProxyError::Status { status, error, model, .. }
+                if error.cause(status.as_u16()) == Cause::Model =>
             {
                 RequestError::not_found(format!("model {model:?} not found, try pulling it first")).into()
             }
-            ProxyError::Status { status, error, .. }
-                if matches!(status.as_u16(), 400 | 413 | 422 | 500) && error.is_input_too_long() =>
-            {
+            ProxyError::Status { status, error, .. } if error.cause(status.as_u16()) == Cause::Length => {
                 ProxyError::InputTooLong(endpoint, error.message)
             }
             other => other,
@@ -267,16 +279,21 @@ impl ErrorKind {
 
 /// What a client is told of a backend's status.
 fn client_status(status: u16, error: &ApiError, with_client_key: bool) -> StatusCode {
-    match status {
-        401 | 403 if with_client_key => StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED),
-        401 | 403 => StatusCode::BAD_GATEWAY,
-        404 if error.is_model_not_found() => StatusCode::NOT_FOUND,
-        404 | 405 => StatusCode::BAD_GATEWAY,
-        408 => StatusCode::GATEWAY_TIMEOUT,
-        422 => StatusCode::BAD_REQUEST,
-        529 => StatusCode::SERVICE_UNAVAILABLE,
-        400..=599 => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
-        _ => StatusCode::BAD_GATEWAY,
+    match error.cause(status) {
+        Cause::Key if with_client_key => StatusCode::UNAUTHORIZED,
+        Cause::Denied if with_client_key => StatusCode::FORBIDDEN,
+        Cause::Key | Cause::Denied | Cause::Endpoint => StatusCode::BAD_GATEWAY,
+        Cause::Model => StatusCode::NOT_FOUND,
+        Cause::Length | Cause::Unserved => StatusCode::BAD_REQUEST,
+        Cause::Other => match status {
+            408 => StatusCode::GATEWAY_TIMEOUT,
+            422 => StatusCode::BAD_REQUEST,
+            529 => StatusCode::SERVICE_UNAVAILABLE,
+            // A forward proxy's own: the client has no key for it.
+            407 => StatusCode::BAD_GATEWAY,
+            400..=599 => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+            _ => StatusCode::BAD_GATEWAY,
+        },
     }
 }
 
@@ -350,16 +367,18 @@ fn write_status(
     } else {
         error.message.as_str()
     };
-    match status.as_u16() {
-        401 | 403 if with_client_key => write!(f, "the backend refused the key of this request: {message}"),
-        401 | 403 => write!(f, "the backend refused the proxy's key (OPENAI_API_KEY): {message}"),
-        404 if error.is_model_not_found() => write!(f, "model '{model}' not found"),
-        404 | 405 => write!(
+    let who = if with_client_key { "the key of this request" } else { "the proxy's key (OPENAI_API_KEY)" };
+    match error.cause(status.as_u16()) {
+        Cause::Key => write!(f, "the backend refused {who}: {message}"),
+        // It may be about a region, a policy or a page of a firewall as well.
+        Cause::Denied => write!(f, "the backend forbids this to {who}: {message}"),
+        Cause::Model => write!(f, "model '{model}' not found"),
+        Cause::Endpoint => write!(
             f,
             "the backend has no such endpoint ({}: {message}); check OPENAI_API_BASE_URL",
             status.as_u16()
         ),
-        _ => f.write_str(message),
+        Cause::Length | Cause::Unserved | Cause::Other => f.write_str(message),
     }
 }
 
@@ -375,14 +394,6 @@ impl From<Fault> for ProxyError {
     fn from(fault: Fault) -> Self {
         ProxyError::Fault(fault)
     }
-}
-
-/// Whole seconds out of `Retry-After` (or `retry-after-ms`), between a second and a day; a date is passed over.
-pub(super) fn retry_after(headers: &hyper::HeaderMap) -> Option<u64> {
-    let number =
-        |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| *n > 0.0);
-    let seconds = number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms / 1000.0))?;
-    Some((seconds.ceil() as u64).clamp(1, 86_400))
 }
 
 #[cfg(test)]
@@ -411,7 +422,7 @@ mod tests {
                 502,
                 "the backend refused the proxy's key (OPENAI_API_KEY): no",
             ),
-            (403, "", 502, "the backend refused the proxy's key (OPENAI_API_KEY): Forbidden"),
+            (403, "", 502, "the backend forbids this to the proxy's key (OPENAI_API_KEY): Forbidden"),
             (404, r#"{"error":{"message":"x","code":"model_not_found"}}"#, 404, "model 'M' not found"),
             (
                 404,
@@ -444,25 +455,21 @@ mod tests {
 
     #[test]
     fn a_failure_inside_a_200_takes_its_own_status() {
-        let status =
-            |body: &str| ProxyError::Fault(Fault::Backend(ApiError::read(body.as_bytes()))).status().as_u16();
-        assert_eq!(status(r#"{"error":{"message":"m","code":429}}"#), 429);
-        assert_eq!(status(r#"{"error":{"message":"m","code":"rate_limit"}}"#), 502);
-        assert_eq!(status(r#"{"error":{"message":"m","code":401}}"#), 502);
-    }
-
-    #[test]
-    fn waiting_times_are_whole_seconds_within_a_day() {
-        let of = |name: &'static str, value: &str| {
-            let mut headers = hyper::HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            retry_after(&headers)
+        let refused = |body: &str, with_client_key| {
+            let fault = ProxyError::Fault(Fault::Backend(ApiError::read(body.as_bytes())));
+            let error = fault.as_refusal("M", with_client_key);
+            (error.status().as_u16(), error.to_string())
         };
-        assert_eq!(of("retry-after", "7"), Some(7));
-        assert_eq!(of("retry-after", "1.2"), Some(2));
-        assert_eq!(of("retry-after-ms", "250"), Some(1));
-        assert_eq!(of("retry-after", "-1"), None);
-        assert_eq!(of("retry-after", "999999999"), Some(86_400));
-        assert_eq!(of("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        let said = |status: u16, text: &str| (status, text.to_string());
+        assert_eq!(refused(r#"{"error":{"message":"m","code":429}}"#, false), said(429, "m"));
+        assert_eq!(refused(r#"{"error":{"message":"m","code":"rate_limit"}}"#, false), said(502, "m"));
+        let key = "the backend refused the proxy's key (OPENAI_API_KEY): m";
+        assert_eq!(refused(r#"{"error":{"message":"m","code":401}}"#, false), said(502, key));
+        let key = "the backend refused the key of this request: m";
+        assert_eq!(refused(r#"{"error":{"message":"m","code":401}}"#, true), said(401, key));
+        let missing = r#"{"error":{"message":"No endpoints found for a/b.","code":404}}"#;
+        assert_eq!(refused(missing, false), said(404, "model 'M' not found"));
+        let silent = "the backend reported an error without a message: x";
+        assert_eq!(refused(r#"{"error":{"code":"x"}}"#, false), said(502, silent));
     }
 }

@@ -24,6 +24,7 @@ mod reply;
 mod request_body;
 mod request_id;
 mod resolve;
+mod retry_after;
 mod run;
 mod server;
 mod target;

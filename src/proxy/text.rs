@@ -54,7 +54,7 @@ pub(super) async fn answer(
         question.translated(model, dialect, body.len(), &|call| app.echo.recall(scope, call))
     };
     let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
-    let asked = asked.map_err(|error| if question.has_tools() { error.of_tools() } else { error });
+    let asked = asked.map_err(|error| question.refused(error));
     match asked {
         Ok(asked) => deliver(app, &question, asked, account).await,
         Err(error) => refuse(&app, &error, account, common.stream),
@@ -125,8 +125,10 @@ impl<'a> Question<'a> {
         Ok(out.freeze())
     }
 
-    fn has_tools(&self) -> bool {
-        matches!(self, Question::Chat(request) if request.tools.is_some())
+    /// A failure, in the words that clients look for where tools were to be called.
+    fn refused(&self, error: ProxyError) -> ProxyError {
+        let has_tools = matches!(self, Question::Chat(request) if request.tools.is_some());
+        if has_tools { error.of_tools() } else { error }
     }
 }
 
@@ -135,6 +137,8 @@ pub(super) struct Asked {
     pub(super) answer: Answered,
     /// When it had the question.
     pub(super) sent_at: Instant,
+    /// It was asked with the client's own key.
+    pub(super) with_client_key: bool,
     scope: Scope,
 }
 
@@ -163,7 +167,8 @@ pub(super) async fn ask(
         if answer.status.is_success() {
             app.learn(&model, learnt);
             app.echo.learn(&model, dialect.demands);
-            return Ok(Asked { answer, sent_at, scope: app.echo.scope(&model, key) });
+            let with_client_key = key.is_some() && app.upstream.forwards_client_key();
+            return Ok(Asked { answer, sent_at, with_client_key, scope: app.echo.scope(&model, key) });
         }
         let refusal = app.upstream.refusal(answer, asked, key.is_some()).await;
         let wanted = refusal.demanded(dialect.demands).map(|demands| app.echo.allowed(demands));
@@ -221,8 +226,9 @@ fn milder(
 
 /// Turns the backend's answer into the client's. The 200 goes out with the first line.
 async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: Account) -> Reply {
-    let Asked { answer, sent_at, scope } = asked;
+    let Asked { answer, sent_at, with_client_key, scope } = asked;
     let common = question.common();
+    let refused = |error: ProxyError| question.refused(error.as_refusal(&common.model, with_client_key));
     let wanted = Wanted {
         endpoint: question.endpoint(),
         model: &common.model,
@@ -238,7 +244,7 @@ async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: 
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),
-            Err((error, account)) => refuse(&app, &error, account, false),
+            Err((error, account)) => refuse(&app, &refused(error), account, false),
         };
     }
     match body.first_line().await {
@@ -246,7 +252,7 @@ async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: 
             body.answered_with(StatusCode::OK);
             reply::lines(body)
         }
-        Err(error) => refuse(&app, &error, body.into_account(), true),
+        Err(error) => refuse(&app, &refused(error), body.into_account(), true),
     }
 }
 

@@ -6,10 +6,11 @@
 //! pooled one was closed before it was written.
 
 use super::app::profile;
-use super::error::{ProxyError, retry_after};
+use super::error::ProxyError;
 use super::metrics::Metrics;
 use super::request_body::RequestBody;
 use super::request_id::RequestId;
+use super::retry_after;
 use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config};
 use crate::openai::{ApiError, KeyHeader};
@@ -271,10 +272,11 @@ impl Upstream {
         let body =
             tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect()).await;
         let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        let error = ApiError::read(&body);
         ProxyError::Status {
             status,
-            error: ApiError::read(&body),
-            retry_after: retry_after(&headers),
+            retry_after: retry_after::of_answer(status, &headers, &error),
+            error,
             with_client_key: client_key && self.forwards_client_key(),
             model: model.to_string(),
         }

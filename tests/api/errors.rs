@@ -41,9 +41,170 @@ fn stream(name: &'static str, status: u16, says: &'static str, events: &'static 
     })
 }
 
+/// Refusals whose status alone says too little: the body tells what they are about (rows E11 to E15).
+fn refusals_by_their_words() -> Vec<Failure> {
+    let url = "check OPENAI_API_BASE_URL";
+    let missing = "model 'm' not found";
+    let length = r#"{"error":{"message":"This model's maximum context length is 8 tokens","code":"context_length_exceeded"}}"#;
+    vec![
+        refusal("length", 400, length, 400, "maximum context length"),
+        refusal("length 413", 413, length, 400, "maximum context length"),
+        refusal(
+            "length llama.cpp",
+            500,
+            r#"{"error":{"code":500,"message":"the request exceeds the available context size","type":"server_error"}}"#,
+            400,
+            "context size",
+        ),
+        refusal("402", 402, r#"{"error":{"message":"Insufficient credits","code":402}}"#, 402, "credits"),
+        refusal(
+            "403 page",
+            403,
+            "<html><head><title>Attention Required!</title></head></html>",
+            502,
+            "the backend forbids this to the proxy's key (OPENAI_API_KEY): Attention Required!",
+        ),
+        refusal(
+            "403 model",
+            403,
+            r#"{"error":{"message":"Project p does not have access","code":"model_not_found"}}"#,
+            404,
+            missing,
+        ),
+        refusal(
+            "400 key of Google",
+            400,
+            r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]"#,
+            502,
+            "the backend refused the proxy's key (OPENAI_API_KEY): API key not valid",
+        ),
+        refusal(
+            "404 OpenRouter model",
+            404,
+            r#"{"error":{"message":"No endpoints found for a/b.","code":404}}"#,
+            404,
+            missing,
+        ),
+        refusal(
+            "404 OpenRouter pictures",
+            404,
+            r#"{"error":{"message":"No endpoints found that support image input","code":404}}"#,
+            400,
+            "No endpoints found that support image input",
+        ),
+        refusal(
+            "404 OpenAI completions",
+            404,
+            r#"{"error":{"message":"This is not a chat model and thus not supported in the v1/chat/completions endpoint.","param":"model","code":null}}"#,
+            400,
+            "This is not a chat model",
+        ),
+        refusal(
+            "404 Azure",
+            404,
+            r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment does not exist."}}"#,
+            404,
+            missing,
+        ),
+        refusal(
+            "400 OpenRouter model",
+            400,
+            r#"{"error":{"message":"a/b is not a valid model ID","code":400}}"#,
+            404,
+            missing,
+        ),
+        refusal("400 DeepSeek model", 400, r#"{"error":{"message":"Model Not Exist"}}"#, 404, missing),
+        refusal("404 doubled path", 404, r#"{"error":{"message":"Invalid URL (POST /v1/v1/x)"}}"#, 502, url),
+        refusal("407", 407, "", 502, "Proxy Authentication Required"),
+        refusal(
+            "503 llama.cpp loads",
+            503,
+            r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
+            503,
+            "Loading model",
+        ),
+        refusal(
+            "529 Anthropic",
+            529,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+            503,
+            "Overloaded",
+        ),
+        refusal(
+            "200 LM Studio path",
+            200,
+            r#"{"error":"Unexpected endpoint or method. (POST /x)"}"#,
+            502,
+            url,
+        ),
+        refusal("200 model", 200, r#"{"error":{"message":"no","code":"model_not_found"}}"#, 404, missing),
+        refusal("200 length", 200, length, 400, "maximum context length"),
+        refusal(
+            "200 key",
+            200,
+            r#"{"error":{"message":"User not found.","code":401}}"#,
+            502,
+            "the backend refused the proxy's key (OPENAI_API_KEY): User not found.",
+        ),
+        failure("named error event", 502, "boom", |peer| {
+            peer.begin();
+            peer.chunk("event: error\ndata: {\"message\":\"boom\"}\n\n");
+            peer.done();
+        }),
+        stream(
+            "error event about the model",
+            404,
+            missing,
+            &[r#"{"error":{"message":"No endpoints found for a/b.","code":404}}"#],
+        ),
+    ]
+}
+
+/// Each shape of row E11 with a 400, and the text in it.
+const SHAPES: &[(&str, &str)] = &[
+    (r#"{"error":{"message":"why","type":"invalid_request_error","param":null,"code":null}}"#, "why"),
+    (r#"{"object":"error","message":"why","type":"BadRequestError","param":null,"code":400}"#, "why"),
+    (r#"{"error":{"message":"why","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#, "why"),
+    (r#"{"error":"why","error_type":"validation"}"#, "why"),
+    (r#"{"error":"why"}"#, "why"),
+    (r#"{"message":"why"}"#, "why"),
+    (r#"{"detail":"why"}"#, "why"),
+    (r#"{"detail":[{"type":"missing","loc":["body","x"],"msg":"why"}]}"#, "why"),
+    (
+        r#"{"object":"error","message":{"detail":[{"type":"x","loc":["body"],"msg":"why"}]},"type":"y"}"#,
+        "why",
+    ),
+    (r#"[{"error":{"code":400,"message":"why","status":"INVALID_ARGUMENT"}}]"#, "why"),
+    (r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"why"}"#, "why"),
+    (r#"{"code":400,"message":"why","type":"invalid_request_error"}"#, "why"),
+    (
+        r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"why\"}}","provider_name":"P"}}}"#,
+        "why",
+    ),
+    ("why", "why"),
+    ("\"why\"", "why"),
+    ("<!DOCTYPE html>\n<html><head>\n<title>why</title></head><body>nginx</body></html>", "why"),
+    ("<html><body><h1>why</h1></body></html>", "why"),
+    ("", "Bad Request"),
+    ("{}", "Bad Request"),
+    ("null", "null"),
+];
+
+#[test]
+fn e11_every_shape_of_an_error_body_is_its_text_and_nothing_else() {
+    let backend = Backend::new(|request, peer| {
+        peer.respond(400, &[], SHAPES[request.prompt().parse::<usize>().unwrap()].0);
+    });
+    let proxy = Proxy::before(&backend);
+    for (at, (body, text)) in SHAPES.iter().enumerate() {
+        let answer = proxy.chat(&at.to_string());
+        assert_eq!((answer.status(), &*answer.error()), (400, *text), "{body}");
+    }
+}
+
 fn refusals() -> Vec<Failure> {
     let key = "the proxy's key";
-    vec![
+    let mut failures = vec![
         refusal("400", 400, r#"{"error":{"message":"too long","type":"t"}}"#, 400, "too long"),
         refusal("400 text", 400, r#"{"error":"too long"}"#, 400, "too long"),
         refusal("401", 401, r#"{"error":{"message":"bad key"}}"#, 502, key),
@@ -131,7 +292,9 @@ fn refusals() -> Vec<Failure> {
         stream("error event flat", 502, "crashed", &[r#"{"object":"error","message":"crashed"}"#]),
         stream("error event detail", 502, "crashed", &[r#"{"detail":"crashed"}"#]),
         stream("no json", 502, "not an answer", &["{choices: oops}"]),
-    ]
+    ];
+    failures.extend(refusals_by_their_words());
+    failures
 }
 
 #[test]
@@ -168,11 +331,21 @@ fn check_12_every_failure_before_the_first_line_is_a_status_with_a_text() {
 }
 
 #[test]
-fn retry_after_goes_along_in_whole_seconds() {
-    let backend = Backend::new(|request, peer| {
+fn e14_retry_after_goes_along_in_whole_seconds() {
+    let google = r#"[{"error":{"code":429,"message":"slow down","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.07s"}]}}]"#;
+    let plain = r#"{"error":{"message":"slow down","code":429}}"#;
+    let backend = Backend::new(move |request, peer| {
         let prompt = request.prompt();
         let (name, value) = prompt.split_once(' ').unwrap();
-        peer.respond(429, &[(name, value)], r#"{"error":{"message":"slow down"}}"#);
+        match (name, value) {
+            ("google", status) => peer.respond(status.parse().unwrap(), &[], google),
+            ("google-event", _) => {
+                peer.begin();
+                peer.chunk(format!("data: {google}\n\n"));
+                peer.done();
+            }
+            _ => peer.respond(429, &[(name, value)], plain),
+        }
     });
     let proxy = Proxy::before(&backend);
     let table = [
@@ -181,12 +354,18 @@ fn retry_after_goes_along_in_whole_seconds() {
         ("retry-after-ms 250", Some("1")),
         ("retry-after -1", None),
         ("retry-after 0", None),
+        ("x-ratelimit-reset-tokens 6m0s", Some("360")),
+        ("google 429", Some("35")),
+        ("google 200", Some("35")),
+        ("google-event x", Some("35")),
         ("x-other 5", None),
     ];
     for (header, expected) in table {
         let answer = proxy.chat(header);
         assert_eq!((answer.status(), answer.head.header("retry-after")), (429, expected), "{header}");
+        assert_eq!(answer.error(), "slow down", "{header}");
     }
+    assert_eq!(backend.posts().len(), table.len(), "nothing is asked again");
 }
 
 #[test]
