@@ -213,7 +213,8 @@ impl StreamTranslator {
             self.text(kind, text, b"", out);
             return Ok(());
         }
-        let chunk = ChatCompletionChunk::read(data).map_err(not_a_chunk)?;
+        let chunk = ChatCompletionChunk::read(data)
+            .map_err(|error| reported_in_a_list(data).unwrap_or_else(|| not_a_chunk(error)))?;
         self.take_chunk(&chunk, data, out)?;
         self.shape.learn(data, &chunk);
         Ok(())
@@ -226,7 +227,7 @@ impl StreamTranslator {
             Some(b'{') => {
                 Scanner::new(data).value().is_err_and(|error| error.kind == JsonErrorKind::Truncated)
             }
-            Some(b'[') => data != b"[DONE]",
+            Some(b'[') => data != b"[DONE]" && Scanner::new(data).value().is_err(),
             _ => false,
         };
         if is_cut { Ok(()) } else { self.take_event(&event, out) }
@@ -407,6 +408,13 @@ impl StreamTranslator {
             eval: nanoseconds(self.timings.predicted_ns).unwrap_or(eval),
         }
     }
+}
+
+/// A failure that is the first of a list: Google's way to report one.
+fn reported_in_a_list(data: &[u8]) -> Option<Fault> {
+    let is_list = data.first() == Some(&b'[') && Scanner::new(data).value().is_ok();
+    let error = ApiError::read(data);
+    (is_list && !error.message.is_empty()).then_some(Fault::Backend(error))
 }
 
 /// Without the bytes themselves: they are somebody's answer, and errors are logged.

@@ -5,8 +5,10 @@ use crate::backend::{Backend, Peer, Request, Seen};
 use crate::chunks::{delta, finish, role};
 use crate::client::{Client, content};
 use crate::proxy::{Proxy, chat};
-use crate::signal::Signal;
+use crate::signal::{PATIENCE, Signal};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 #[test]
@@ -353,4 +355,47 @@ fn azure_is_asked_at_the_deployments_url_with_the_key_in_a_header_of_its_own() {
         let tags = proxy.ask("GET", "/api/tags", &[], None);
         assert!(tags.text().contains("\"gpt:latest\""), "{}", tags.text());
     }
+}
+
+/// A backend that looks at no more than the head of a large question, and the proxy's connection with the rest of it.
+fn hasty(listener: &TcpListener) -> TcpStream {
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        if head.starts_with(b"POST") {
+            let answer = "HTTP/1.1 413 Too Large\r\ncontent-length: 21\r\n\r\n{\"error\":\"too large\"}";
+            stream.write_all(answer.as_bytes()).unwrap();
+            return stream;
+        }
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+    }
+}
+
+/// The question is still being sent when its answer is there, and nobody reads it: no other may wait behind it.
+#[test]
+fn r14_an_error_before_the_body_is_sent_is_told_at_once_and_the_connection_left() {
+    /// More than the buffers of a connection take.
+    const LARGE: usize = 16 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url)]);
+    let backend = std::thread::spawn(move || {
+        let first = hasty(&listener);
+        // The next question comes on a connection of its own, while nobody reads the first.
+        drop(hasty(&listener));
+        first
+    });
+    let answer = proxy.chat(&"x".repeat(LARGE));
+    assert_eq!((answer.status(), &*answer.error()), (413, "too large"));
+    let answer = proxy.chat("q");
+    assert_eq!((answer.status(), &*answer.error()), (413, "too large"));
+    drop(backend.join().unwrap());
 }

@@ -128,13 +128,12 @@ impl Case {
         file(&self.directory, name)
     }
 
-    /// The row in the directory's name: `F04` of `chat/F04-crlf`. Only a capital and two digits make a row.
-    pub(crate) fn row(&self) -> Option<&str> {
-        let name = self.name.rsplit('/').next()?;
-        let row = name.split('-').next()?;
-        let mut letters = row.chars();
-        let is_row = letters.next()?.is_ascii_uppercase() && letters.all(|letter| letter.is_ascii_digit());
-        (is_row && row.len() == 3).then_some(row)
+    /// The rows of the case: that of the directory's name (`F04` of `chat/F04-crlf`), and those with which the note begins
+    /// (`R1, R2, contract 2.1: ...`).
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let name = self.name.rsplit('/').next().and_then(|name| name.split('-').next());
+        let noted = self.note.split(':').next().unwrap_or_default().split(", ");
+        name.into_iter().chain(noted).filter_map(row).collect()
     }
 
     /// What happens to the client's request.
@@ -281,6 +280,15 @@ pub(crate) fn embedded(question: &EmbedRequest<'_>, parts: impl IntoIterator<Ite
         }
         Err(fault) => error_body(&fault.to_string()),
     }
+}
+
+/// `F04` of `F4` or `F04`, `C07` of `C-7`, `E08` of `E8(f)`; `None` for what is no row.
+fn row(text: &str) -> Option<String> {
+    let text = text.split('(').next()?.trim();
+    let (letter, number) = text.split_at_checked(1)?;
+    let number = number.strip_prefix('-').unwrap_or(number);
+    let is_row = letter.starts_with(|letter: char| letter.is_ascii_uppercase()) && number.len() <= 2;
+    is_row.then(|| number.parse::<u8>().ok().map(|number| format!("{letter}{number:02}")))?
 }
 
 /// As the handler on floor 3 reads a content type.
