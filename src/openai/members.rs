@@ -23,10 +23,34 @@ pub struct Sampling<'a> {
 }
 
 impl RequestWriter<'_> {
-    /// `tools`, as the client gave them.
+    /// `tools`, as the client gave them, but for a `type` that Ollama does without and other servers demand.
     pub fn tools(&mut self, tools: RawJson<'_>) {
         self.json.key("tools");
-        self.json.raw(tools);
+        let mut are_typed = true;
+        // A checked value has no fault of its own.
+        let _ = tools.each_element(|tool| {
+            are_typed &= untyped(tool).is_none();
+            Ok::<(), JsonError>(())
+        });
+        if are_typed {
+            return self.json.raw(tools);
+        }
+        self.json.begin_array();
+        let _ = tools.each_element(|tool| {
+            match untyped(tool) {
+                None => self.json.raw(tool),
+                Some(function) => {
+                    self.json.begin_object();
+                    self.json.key("type");
+                    self.json.string("function");
+                    self.json.key("function");
+                    self.json.raw(function);
+                    self.json.end_object();
+                }
+            }
+            Ok::<(), JsonError>(())
+        });
+        self.json.end_array();
     }
 
     /// The sampling parameters that the backend takes.
@@ -241,4 +265,18 @@ impl RequestWriter<'_> {
         }
         self.json.end_object();
     }
+}
+
+/// The function of a tool that does not say that it is one.
+fn untyped<'a>(tool: RawJson<'a>) -> Option<RawJson<'a>> {
+    let (mut function, mut is_typed) = (None, false);
+    let read = tool.each_member(|name, value| {
+        match name {
+            b"function" => function = Some(value),
+            b"type" => is_typed = value.as_str().is_some_and(|name| !name.is_empty()),
+            _ => {}
+        }
+        Ok::<(), JsonError>(())
+    });
+    function.filter(|_| read.is_ok() && !is_typed)
 }
