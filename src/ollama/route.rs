@@ -66,8 +66,8 @@ pub enum Routed {
     To(Route),
     /// The path without its trailing slash is one: 301 for GET, 307 for other methods, as gin does.
     Redirect,
-    /// The path is one, the method is not.
-    MethodNotAllowed,
+    /// The path is one, the method is none of these.
+    MethodNotAllowed(&'static [&'static str]),
     /// No such path.
     NotFound,
 }
@@ -119,7 +119,11 @@ impl Route {
     #[must_use]
     pub fn find(method: &str, path: &str) -> Routed {
         if let Some((route, methods)) = Self::at(path) {
-            return if methods.contains(&method) { Routed::To(route) } else { Routed::MethodNotAllowed };
+            return if methods.contains(&method) {
+                Routed::To(route)
+            } else {
+                Routed::MethodNotAllowed(methods)
+            };
         }
         match path.strip_suffix('/').filter(|short| *short != "/") {
             Some(short) if Self::at(short).is_some() => Routed::Redirect,
@@ -159,10 +163,10 @@ mod tests {
         let table = [
             ("GET", "/", Routed::To(Route::Root)),
             ("HEAD", "/", Routed::To(Route::Root)),
-            ("POST", "/", Routed::MethodNotAllowed),
+            ("POST", "/", Routed::MethodNotAllowed(GET_OR_HEAD)),
             ("HEAD", "/api/tags", Routed::To(Route::Tags)),
-            ("HEAD", "/api/ps", Routed::MethodNotAllowed),
-            ("GET", "/api/chat", Routed::MethodNotAllowed),
+            ("HEAD", "/api/ps", Routed::MethodNotAllowed(GET)),
+            ("GET", "/api/chat", Routed::MethodNotAllowed(POST)),
             ("POST", "/api/chat", Routed::To(Route::Chat)),
             ("POST", "/api/chat/", Routed::Redirect),
             ("POST", "//api/chat", Routed::NotFound),
@@ -171,7 +175,7 @@ mod tests {
             ("GET", "//", Routed::NotFound),
             ("GET", "/nothing", Routed::NotFound),
             ("HEAD", "/api/blobs/sha256:ab", Routed::To(Route::Blob)),
-            ("GET", "/api/blobs/sha256:ab", Routed::MethodNotAllowed),
+            ("GET", "/api/blobs/sha256:ab", Routed::MethodNotAllowed(HEAD_OR_POST)),
             ("HEAD", "/api/blobs/", Routed::NotFound),
             ("DELETE", "/api/user/keys/a%2Fb", Routed::To(Route::Signout)),
             ("POST", "/v1/chat/completions", Routed::To(Route::OpenAi)),

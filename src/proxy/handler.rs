@@ -15,7 +15,7 @@ use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -83,7 +83,11 @@ async fn answer(app: Arc<App>, routed: Routed, request: Request<Incoming>, mut a
     let route = match routed {
         Routed::To(route) => route,
         Routed::Redirect => return ended(redirect(&request), account),
-        Routed::MethodNotAllowed => return refuse(&app, &ProxyError::MethodNotAllowed, account, false),
+        Routed::MethodNotAllowed(methods) => {
+            let mut reply = refuse(&app, &ProxyError::MethodNotAllowed, account, false);
+            reply.headers_mut().extend(HeaderValue::try_from(methods.join(", ")).map(|list| (ALLOW, list)));
+            return reply;
+        }
         Routed::NotFound => return refuse(&app, &ProxyError::NotFound, account, false),
     };
     let answered = match route {

@@ -39,7 +39,14 @@ fn paths_and_methods_are_answered_as_ollama_routes_them() {
         let answer = proxy.ask(method, path, &[], Some(b""));
         let found = (answer.status(), answer.head.content_type(), &*answer.text());
         assert_eq!(found, expected, "{method} {path}");
+        assert_eq!(answer.head.header("allow").is_some(), found.0 == 405, "{method} {path}");
     }
+    let allowed = |method: &str, path: &str| {
+        proxy.ask(method, path, &[], Some(b"")).head.header("allow").unwrap_or_default().to_string()
+    };
+    assert_eq!(allowed("GET", "/api/chat"), "POST");
+    assert_eq!(allowed("POST", "/"), "GET, HEAD");
+    assert_eq!(allowed("BREW", "/v1/x"), "GET, HEAD, POST, PUT, PATCH, DELETE");
     assert_eq!(backend.seen().requests.len(), 0);
 }
 
