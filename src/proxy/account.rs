@@ -108,7 +108,10 @@ impl Account {
 
     /// The request failed, for the reason that the client reads.
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
-        self.app.metrics.failed(kind);
+        // A request fails once, whatever else goes wrong with it.
+        if self.error.is_none() {
+            self.app.metrics.failed(kind);
+        }
         self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
     }
 

@@ -7,7 +7,7 @@
 
 use super::account::Account;
 use super::app::App;
-use super::error::ProxyError;
+use super::error::{ErrorKind, ProxyError};
 use super::handler::{ended, read_body, refuse};
 use super::passed::PassedBody;
 use super::reply::{self, Reply, ReplyBody};
@@ -158,11 +158,16 @@ async fn deliver(app: Arc<App>, answer: Answered, is_head: bool, mut account: Ac
         return refuse(&app, &error, account, false);
     }
     let headers = delivered_headers(&answer.headers, is_head || is_unchanged);
+    let is_error = status.is_client_error() || status.is_server_error();
+    if is_error {
+        // What it says is the client's alone: it is not read here.
+        account.fail(ErrorKind::Backend, &format!("the backend answered {}", status.as_u16()));
+    }
     if answer.body.is_end_stream() {
         return ended(reply::passed(status, headers, reply::whole(Bytes::new())), account);
     }
     // Some backends repeat the key that they refuse.
-    if (status.is_client_error() || status.is_server_error()) && !app.upstream.forwards_client_key() {
+    if is_error && !app.upstream.forwards_client_key() {
         return match app.upstream.error_body(answer.body).await {
             Some(body) => ended(reply::passed(status, headers, reply::whole(body)), account),
             None => {

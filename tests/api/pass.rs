@@ -441,7 +441,14 @@ fn statuses_and_the_bodies_of_errors_are_the_backends_own() {
             assert_eq!(answer.head.header("content-length"), Some(body.len().to_string().as_str()));
         }
         assert_eq!(backend.seen().connections, 1, "an answer leaves its connection for the next");
-        proxy.wait_for_log("a line for each", |log| log.matches("outcome=done").count() == table.len());
+        let log = proxy.wait_for_log("a line each", |log| log.matches("outcome=").count() == table.len());
+        let errors = table.iter().filter(|(status, ..)| *status >= 400);
+        assert_eq!(log.matches("outcome=failed").count(), errors.clone().count(), "{log}");
+        for (status, ..) in errors.clone() {
+            assert!(log.contains(&format!("error=\"the backend answered {status}\"")), "{status}: {log}");
+        }
+        let count = format!("errors_total{{kind=\"backend\"}} {}\n", errors.count());
+        assert!(proxy.get("/metrics").text().contains(&count), "{count}");
     }
 }
 
