@@ -1,6 +1,6 @@
 //! [`EmbedRequest`] and [`EmbedWriter`]: `POST /api/embed`, and the older `/api/embeddings` of a single text.
 
-use super::request::{boolean, list, members, model_name, string};
+use super::request::{Room, boolean, list, members, model_name, string};
 use super::{KeepAlive, Options, RequestError};
 use crate::wire::{JsonWriter, Kind, Number, RawJson, RawStr, Scanner};
 use bytes::BytesMut;
@@ -127,7 +127,7 @@ fn positive(field: &str, value: RawJson<'_>) -> Result<Option<u64>, RequestError
 }
 
 fn refuse_images(value: RawJson<'_>) -> Result<(), RequestError> {
-    if list("images", value, |_, _| Ok(()))?.is_empty() {
+    if list("images", value, &mut Room::default(), |_, _, _| Ok(()))?.is_empty() {
         return Ok(());
     }
     Err(RequestError::new("images: only texts can be embedded; leave it out"))

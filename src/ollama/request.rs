@@ -173,10 +173,10 @@ impl<'a> ChatRequest<'a> {
     /// When it is missing, no JSON object, or a field has a value of another type.
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
         let mut fields = Fields::default();
-        let (mut messages, mut tools) = (Vec::new(), None);
+        let (mut messages, mut tools, mut room) = (Vec::new(), None, Room::default());
         members(body, |name, value| {
             match name {
-                b"messages" => messages = list("messages", value, Message::read)?,
+                b"messages" => messages = list("messages", value, &mut room, Message::read)?,
                 b"tools" => tools = array("tools", value)?.filter(|tools| !tools.is_empty_container()),
                 _ => fields.take(name, value)?,
             }
@@ -195,7 +195,7 @@ impl<'a> GenerateRequest<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
         let mut fields = Fields::default();
         let (mut prompt, mut suffix, mut system) = (RawStr::default(), RawStr::default(), RawStr::default());
-        let (mut raw, mut shaped, mut images) = (false, false, Vec::new());
+        let (mut raw, mut shaped, mut images, mut room) = (false, false, Vec::new(), Room::default());
         members(body, |name, value| {
             match name {
                 b"prompt" => prompt = string("prompt", value)?,
@@ -204,7 +204,9 @@ impl<'a> GenerateRequest<'a> {
                 b"template" => shaped |= !string("template", value)?.is_empty(),
                 b"context" => shaped |= array("context", value)?.is_some_and(|ids| !ids.is_empty_container()),
                 b"raw" => raw = boolean("raw", value)?.unwrap_or(false),
-                b"images" => images = list("images", value, |field, value| string(field, value))?,
+                b"images" => {
+                    images = list("images", value, &mut room, |field, value, _| string(field, value))?
+                }
                 _ => fields.take(name, value)?,
             }
             Ok(())
@@ -241,16 +243,19 @@ impl<'a> ShowRequest<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn read(field: &str, value: RawJson<'a>) -> Result<Self, RequestError> {
+    fn read(field: &str, value: RawJson<'a>, room: &mut Room) -> Result<Self, RequestError> {
         let mut message = Message::default();
         object(field, value, |name, value| {
             match name {
                 b"role" => message.role = lowercase(string(&join(field, "role"), value)?),
                 b"content" => message.content = string(&join(field, "content"), value)?,
                 b"thinking" => message.thinking = string(&join(field, "thinking"), value)?,
-                b"images" => message.images = list(&join(field, "images"), value, string)?,
+                b"images" => {
+                    let string = |field: &str, value, _: &mut Room| string(field, value);
+                    message.images = list(&join(field, "images"), value, room, string)?;
+                }
                 b"tool_calls" => {
-                    message.tool_calls = list(&join(field, "tool_calls"), value, ToolCall::read)?
+                    message.tool_calls = list(&join(field, "tool_calls"), value, room, ToolCall::read)?;
                 }
                 b"tool_name" => message.tool_name = string(&join(field, "tool_name"), value)?,
                 b"tool_call_id" => message.tool_call_id = string(&join(field, "tool_call_id"), value)?,
@@ -263,7 +268,7 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    fn read(field: &str, value: RawJson<'a>) -> Result<Self, RequestError> {
+    fn read(field: &str, value: RawJson<'a>, _: &mut Room) -> Result<Self, RequestError> {
         let mut call = ToolCall { id: RawStr::default(), name: RawStr::default(), arguments: None };
         object(field, value, |name, value| {
             match name {
@@ -321,17 +326,48 @@ fn object<'a>(
     Ok(())
 }
 
+/// How many more messages, pictures and calls a request may have, all lists together. One is three bytes of a body and
+/// far more once it is read: without an end to them a body under its cap would take gigabytes. No conversation that a
+/// model can read comes near.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) const MOST: usize = 1 << 15;
+
+    fn take(&mut self, field: &str) -> Result<(), RequestError> {
+        match self.0.checked_sub(1) {
+            Some(left) => self.0 = left,
+            None => {
+                let most = Room::MOST;
+                let what = "messages, images and tool calls in one request";
+                return Err(RequestError::new(format!("{field}: more than {most} {what}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(Room::MOST)
+    }
+}
+
 pub(super) fn list<'a, T>(
     field: &str,
     value: RawJson<'a>,
-    mut read: impl FnMut(&str, RawJson<'a>) -> Result<T, RequestError>,
+    room: &mut Room,
+    mut read: impl FnMut(&str, RawJson<'a>, &mut Room) -> Result<T, RequestError>,
 ) -> Result<Vec<T>, RequestError> {
     let mut items = Vec::new();
     if let Some(value) = array(field, value)? {
         let mut scanner = Scanner::new(value.bytes());
         scanner.begin_array()?;
         while scanner.next_element()? {
-            let item = read(&format!("{field}[{}]", items.len()), scanner.value()?)?;
+            let value = scanner.value()?;
+            room.take(field)?;
+            let item = read(&format!("{field}[{}]", items.len()), value, room)?;
             items.push(item);
         }
     }

@@ -132,3 +132,30 @@ fn show_takes_model_before_name() {
     assert_eq!(show(r#"{"model":"m","name":"a"}"#).unwrap(), "m");
     assert_eq!(show("{}").unwrap_err().to_string(), "model is required");
 }
+
+#[test]
+fn more_items_than_any_conversation_has_are_refused_under_the_name_of_their_list() {
+    let most = Room::MOST;
+    let many = |item: &str, count: usize| vec![item; count].join(",");
+    let with = |messages: String| format!(r#"{{"model":"m","messages":[{messages}]}}"#);
+    let message = |list: &str, item: &str, count| format!(r#"{{"{list}":[{}]}}"#, many(item, count));
+    for (body, refused) in [
+        (with(many("{}", most)), None),
+        (with(many("{}", most + 1)), Some("messages")),
+        (with(message("images", "\"\"", most - 1)), None),
+        (with(message("images", "\"\"", most)), Some("messages[0].images")),
+        (with(message("tool_calls", "{}", most)), Some("messages[0].tool_calls")),
+        // The lists share one room.
+        (with(many(&message("tool_calls", "{}", most / 4 - 1), 4)), None),
+        (with(many(&message("tool_calls", "{}", most / 4), 4)), Some("messages[3].tool_calls")),
+    ] {
+        let error = ChatRequest::parse(body.as_bytes()).err().map(|error| error.to_string());
+        let expected = refused
+            .map(|field| format!("{field}: more than 32768 messages, images and tool calls in one request"));
+        assert_eq!(error, expected);
+    }
+    let images = |count| format!(r#"{{"model":"m","images":[{}]}}"#, many("\"\"", count));
+    assert!(GenerateRequest::parse(images(most).as_bytes()).is_ok());
+    let error = GenerateRequest::parse(images(most + 1).as_bytes()).unwrap_err().to_string();
+    assert!(error.starts_with("images: more than 32768 "), "{error}");
+}

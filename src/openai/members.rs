@@ -86,7 +86,10 @@ impl RequestWriter<'_> {
         self.json.key(Parameter::Stop.name());
         let mut list = Vec::new();
         let read = stop.each_element(|element| {
-            list.push(element);
+            // One more than goes out tells that there are too many.
+            if list.len() <= max {
+                list.push(element);
+            }
             Ok::<(), JsonError>(())
         });
         if read.is_err() || list.len() <= max {
