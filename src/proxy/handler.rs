@@ -8,7 +8,7 @@ use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reader, Reply};
-use super::request_body::body_deadline;
+use super::request_body::Patience;
 use super::request_id::RequestId;
 use super::{discovery, embed, manage, operations, pass, text};
 use crate::ollama::{self, RequestError, Route, Routed};
@@ -127,11 +127,13 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
     }
     let mut body = Limited::new(body, max_bytes);
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
-    let began = Instant::now();
+    let mut patience = Patience::new();
     loop {
-        let received = (first.len() + more.len()) as u64;
-        let next = tokio::time::timeout_at(body_deadline(began, received), body.frame());
+        let next = tokio::time::timeout_at(patience.until(Instant::now()), body.frame());
         let frame = next.await.map_err(|_| ProxyError::BodyCut)?;
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            patience.came(Instant::now(), data.len());
+        }
         match frame {
             None => break,
             // Most bodies are one piece, which is kept as it came; the pieces of a larger one are joined at once, since

@@ -15,13 +15,35 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a request's body may take, and how much longer for what has come of it.
+/// How long a body may stand still at most, and what each part of it earns: a client that sends a kibibyte a second is
+/// never too slow. What came faster is no credit beyond that, or a client that sent much could then stand still for hours.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const SLOWEST_BODY_BYTES_PER_SECOND: u64 = 1024;
 
-/// Until when a body may come that began then, and of which so many bytes are here.
-pub(super) fn body_deadline(began: Instant, received: u64) -> Instant {
-    began + BODY_PATIENCE + Duration::from_secs(received / SLOWEST_BODY_BYTES_PER_SECOND)
+/// How much longer a body may take. Only the time counts in which somebody waits for it.
+#[derive(Debug)]
+pub(super) struct Patience {
+    left: Duration,
+    waiting_since: Option<Instant>,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Patience { left: BODY_PATIENCE, waiting_since: None }
+    }
+
+    /// It is waited for, now or still: until when.
+    pub(super) fn until(&mut self, now: Instant) -> Instant {
+        *self.waiting_since.get_or_insert(now) + self.left
+    }
+
+    /// So many bytes of it came.
+    pub(super) fn came(&mut self, now: Instant, bytes: usize) {
+        let waited = self.waiting_since.take().map(|since| now.saturating_duration_since(since));
+        let earned = (bytes as u64).saturating_mul(1_000_000) / SLOWEST_BODY_BYTES_PER_SECOND;
+        let left = self.left.saturating_sub(waited.unwrap_or_default());
+        self.left = left.saturating_add(Duration::from_micros(earned)).min(BODY_PATIENCE);
+    }
 }
 
 /// See the module's description.
@@ -36,9 +58,8 @@ pub(super) enum RequestBody {
 /// The client's body on its way.
 pub(super) struct Coming {
     body: Incoming,
-    began: Instant,
     moved: Instant,
-    received: u64,
+    patience: Patience,
     timer: Pin<Box<Sleep>>,
     is_cut: bool,
 }
@@ -62,9 +83,9 @@ impl RequestBody {
 
     /// A client's body, whose length must be known.
     pub(super) fn coming(body: Incoming) -> Self {
-        let began = Instant::now();
-        let timer = Box::pin(sleep_until(body_deadline(began, 0)));
-        let coming = Coming { body, began, moved: began, received: 0, timer, is_cut: false };
+        let now = Instant::now();
+        let timer = Box::pin(sleep_until(now + BODY_PATIENCE));
+        let coming = Coming { body, moved: now, patience: Patience::new(), timer, is_cut: false };
         RequestBody::Coming(Arc::new(Mutex::new(coming)))
     }
 
@@ -95,15 +116,16 @@ impl Coming {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref() {
-                        self.received += data.len() as u64;
                         self.moved = Instant::now();
+                        self.patience.came(self.moved, data.len());
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(_))) => break,
                 Poll::Pending => {
-                    self.timer.as_mut().reset(body_deadline(self.began, self.received));
+                    let until = self.patience.until(Instant::now());
+                    self.timer.as_mut().reset(until);
                     ready!(self.timer.as_mut().poll(cx));
                     break;
                 }
@@ -142,5 +164,45 @@ impl Body for RequestBody {
             }
             RequestBody::Coming(coming) => lock(coming).body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_slow_and_may_not_stand_still() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut patience = Patience::new();
+        assert_eq!(patience.until(at(0)), at(30));
+        assert_eq!(patience.until(at(29)), at(30), "it is waited for still");
+        // A kibibyte a second is enough for ever.
+        for second in 1..200 {
+            patience.came(at(second), 1024);
+            assert_eq!(patience.until(at(second)), at(second + 30));
+        }
+        // Less is not, however it comes.
+        let mut patience = Patience::new();
+        let mut now = 0;
+        while patience.until(at(now)) > at(now + 10) {
+            now += 10;
+            patience.came(at(now), 1);
+        }
+        assert_eq!(now, 30);
+    }
+
+    #[test]
+    fn what_came_fast_is_no_credit_and_waiting_elsewhere_costs_nothing() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut patience = Patience::new();
+        patience.until(at(0));
+        patience.came(at(1), 64 << 20);
+        assert_eq!(patience.until(at(1)), at(31));
+        patience.came(at(11), 0);
+        // The backend takes its time; nobody waits for the client.
+        assert_eq!(patience.until(at(1000)), at(1020));
     }
 }
