@@ -36,8 +36,6 @@ pub(super) struct Models {
     state: Mutex<State>,
     /// How long a list is good.
     ttl: Duration,
-    /// Held while asking in a request's name, so that a burst of first requests asks once.
-    asking: tokio::sync::Mutex<()>,
     /// Wakes [`Models::refresh`].
     wanted: Notify,
     /// The kind of backend that the first list shows.
@@ -55,6 +53,9 @@ struct State {
 #[derive(Clone, Default)]
 struct Known {
     key: Option<HeaderValue>,
+    /// Held while asking in a request's name, so that a burst of first requests asks once. Another key's requests do not
+    /// wait for it: whoever sends made-up ones would hold up everybody.
+    asking: Arc<tokio::sync::Mutex<()>>,
     list: Option<List>,
     failed: Option<(Instant, StatusCode, String)>,
     is_refreshing: bool,
@@ -83,13 +84,32 @@ impl Known {
     }
 }
 
+impl State {
+    /// Changes what is known of a key, which comes first from now on. Where there is no room, one without a list makes it, for a
+    /// key that the backend refuses is not to push out one that it takes; else the one that was longest not asked about.
+    fn with<T>(&mut self, key: Option<&HeaderValue>, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = match self.known.iter().position(|known| known.key.as_ref() == key) {
+            Some(at) => self.known.remove(at),
+            None => {
+                if self.known.len() >= MAX_KEYS {
+                    let listless = self.known.iter().rposition(|known| known.list.is_none());
+                    self.known.remove(listless.unwrap_or(MAX_KEYS - 1));
+                }
+                Known { key: key.cloned(), ..Known::default() }
+            }
+        };
+        let changed = change(&mut known);
+        self.known.insert(0, known);
+        changed
+    }
+}
+
 impl Models {
     pub(super) fn new(settings: ModelSettings, ttl: Duration) -> Self {
         let (known, to_refresh) = (Vec::new(), VecDeque::new());
         Models {
             state: Mutex::new(State { settings: Arc::new(settings), known, to_refresh }),
             ttl,
-            asking: tokio::sync::Mutex::new(()),
             wanted: Notify::new(),
             profile: OnceLock::new(),
         }
@@ -196,7 +216,8 @@ impl Models {
         max_age: Duration,
     ) -> Result<Arc<Catalogue>, ProxyError> {
         let waiting_since = Instant::now();
-        let _asking = self.asking.lock().await;
+        let asking = self.state().with(key, |known| Arc::clone(&known.asking));
+        let _asking = asking.lock().await;
         let known = self.known(key);
         let has_just_come = known.list.as_ref().is_some_and(|list| list.at >= waiting_since);
         if let Some(list) = known.within(if has_just_come { Duration::MAX } else { max_age }) {
@@ -219,28 +240,25 @@ impl Models {
         loaded: Result<Vec<Model>, ProxyError>,
     ) -> Result<Arc<Catalogue>, ProxyError> {
         let mut state = self.state();
-        let at = state.known.iter().position(|known| known.key.as_ref() == key);
-        let mut known = at.map(|at| state.known.remove(at)).unwrap_or_default();
-        known.key = key.cloned();
-        known.is_refreshing = false;
-        let result = match loaded {
-            Ok(models) => {
-                let catalogue = Arc::new(Catalogue::new(&models, &state.settings, digest));
-                let (models, at) = (Arc::new(models), Instant::now());
-                known.list = Some(List { at, models, catalogue: Arc::clone(&catalogue) });
-                known.failed = None;
-                Ok(catalogue)
+        let settings = Arc::clone(&state.settings);
+        state.with(key, |known| {
+            known.is_refreshing = false;
+            match loaded {
+                Ok(models) => {
+                    let catalogue = Arc::new(Catalogue::new(&models, &settings, digest));
+                    let (models, at) = (Arc::new(models), Instant::now());
+                    known.list = Some(List { at, models, catalogue: Arc::clone(&catalogue) });
+                    known.failed = None;
+                    Ok(catalogue)
+                }
+                Err(error) => {
+                    let message = upstream.redacted(&error.to_string(), key);
+                    tracing::debug!(message, "cannot get the list of models");
+                    known.failed = Some((Instant::now(), error.status(), message));
+                    known.catalogue().ok_or(error)
+                }
             }
-            Err(error) => {
-                let message = upstream.redacted(&error.to_string(), key);
-                tracing::debug!(message, "cannot get the list of models");
-                known.failed = Some((Instant::now(), error.status(), message));
-                known.catalogue().ok_or(error)
-            }
-        };
-        state.known.insert(0, known);
-        state.known.truncate(MAX_KEYS);
-        result
+        })
     }
 
     fn known(&self, key: Option<&HeaderValue>) -> Known {
@@ -316,6 +334,31 @@ pub(super) fn digest(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_without_a_list_make_room_before_those_with_one() {
+        let key = |n: usize| HeaderValue::try_from(format!("Bearer {n}")).unwrap();
+        let list = || List { at: Instant::now(), models: Arc::default(), catalogue: Arc::default() };
+        let mut state = State { settings: Arc::default(), known: Vec::new(), to_refresh: VecDeque::new() };
+        let has = |state: &State, n: usize| state.known.iter().any(|known| known.key == Some(key(n)));
+        let give = |state: &mut State, n: usize| state.with(Some(&key(n)), |known| known.list = Some(list()));
+        for good in 0..MAX_KEYS - 1 {
+            give(&mut state, good);
+        }
+        for made_up in 100..200 {
+            assert!(state.with(Some(&key(made_up)), |known| known.list.is_none()));
+        }
+        assert_eq!(state.known.len(), MAX_KEYS);
+        assert!((0..MAX_KEYS - 1).all(|good| has(&state, good)) && has(&state, 199) && !has(&state, 198));
+
+        give(&mut state, 199);
+        assert!(state.with(Some(&key(0)), |known| known.list.is_some()), "it is asked about again");
+        state.with(Some(&key(300)), |_| ());
+        assert!(has(&state, 0) && !has(&state, 1), "the longest not asked about");
+        assert_eq!(state.known.len(), MAX_KEYS);
+    }
+
     #[test]
     fn a_digest_is_the_sha_256_of_the_identifier() {
         assert_eq!(super::digest(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

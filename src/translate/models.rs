@@ -76,7 +76,10 @@ impl Catalogue {
         // As in a request, where an alias comes before a model of the same name.
         entries.retain(|entry| settings.alias(&entry.listed.name).is_none());
         for (alias, id) in &settings.aliases {
-            let is_it = |model: &&Model| model.id == *id || without_prefix(&model.id, models) == id;
+            // Looking for a shorter name costs a look at every model.
+            let is_short =
+                |model: &Model| model.id.ends_with(id.as_str()) && without_prefix(&model.id, models) == id;
+            let is_it = |model: &&Model| model.id == *id || is_short(model);
             let target = models.iter().find(is_it);
             let id = target.map_or(id, |target| &target.id);
             add(&mut entries, settings.listed(alias, id, target, &digest), id, false);

@@ -125,3 +125,25 @@ fn each_key_has_its_own_list_which_is_refreshed_with_that_key() {
     }
     assert!(listed(&[]).starts_with("none-"), "without a key there is a third");
 }
+
+#[test]
+fn a_key_whose_list_does_not_come_holds_up_no_other() {
+    let (asked, go_on) = (Signal::new(), Signal::new());
+    let (tell, wait) = (Arc::clone(&asked), Arc::clone(&go_on));
+    let models = move |request: &Request, peer: &mut Peer| {
+        if request.header("authorization") == Some("Bearer made-up") {
+            tell.raise();
+            wait.wait();
+        }
+        peer.json(200, &model_list(&["m"]));
+    };
+    let backend = Backend::with_models(models, |request, peer| peer.say(request, &["Hi"]));
+    let proxy = Proxy::before(&backend);
+    let mut stuck = proxy.client();
+    stuck.request("GET", "/api/tags", &[("authorization", "Bearer made-up")], None);
+    asked.wait();
+    let listed = proxy.ask("GET", "/api/tags", &[("authorization", "Bearer good")], None);
+    assert_eq!(names(&listed.json()), ["m:latest"]);
+    go_on.raise();
+    assert_eq!(stuck.answer().status(), 200);
+}
