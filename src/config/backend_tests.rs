@@ -243,6 +243,15 @@ fn a_wrong_model_map_is_refused_by_key() {
     assert!(faults(r#"{"model_mappings": {}, "default_model": 3}"#)[0].ends_with("under \"default_model\""));
     assert!(faults(r#"{"": "x"}"#)[0].ends_with("under \"\""));
     assert!(faults(r#"{"x": " "}"#)[0].ends_with("under \"x\""));
+    let many = |count: usize| {
+        let aliases: Vec<String> = (0..count).map(|n| format!(r#""a{n}": "m""#)).collect();
+        format!("{{{}}}", aliases.join(","))
+    };
+    let (most, more) = (many(2000), many(2010));
+    let env = &[("MODEL_MAPPING_FILE", "map")];
+    assert_eq!(World { args: &[], env, files: &[("map", &most)] }.config().models.aliases.len(), 2000);
+    let too_many = faults(&more);
+    assert!(too_many.len() == 1 && too_many[0].ends_with("no more than 2000 model names"), "{too_many:?}");
     for (facts, named) in [
         (r#"[]"#, "an object of facts by glob under \"models\""),
         (r#"{"m": 5}"#, "under \"models\", \"m\""),

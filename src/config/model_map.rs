@@ -7,6 +7,10 @@ use super::{Override, values};
 use simd_json::prelude::*;
 use simd_json::tape::{Object, Value};
 
+/// Most aliases, since each is compared with those before it, and with every model, between two requests.
+const MAX_ALIASES: usize = 2000;
+const TOO_MANY: &str = "no more than";
+
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ModelMap {
     /// In the order of the file, which is the order in which they are listed.
@@ -56,6 +60,12 @@ impl ModelMap {
         let key = key.trim();
         match name.map(str::trim) {
             Some(name) if !key.is_empty() && !name.is_empty() => {
+                if self.aliases.len() == MAX_ALIASES {
+                    if faults.last().is_none_or(|fault| !fault.starts_with(TOO_MANY)) {
+                        faults.push(format!("{TOO_MANY} {MAX_ALIASES} model names"));
+                    }
+                    return;
+                }
                 // Of two equal keys the last counts, as in every JSON reader.
                 self.aliases.retain(|(known, _)| known != key);
                 self.aliases.push((key.to_owned(), name.to_owned()));

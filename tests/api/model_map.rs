@@ -6,6 +6,7 @@ use crate::proxy::{Proxy, chat};
 use crate::signal::Signal;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 /// A file that is gone when the test is over.
@@ -178,4 +179,16 @@ fn sighup_reads_the_map_again_and_drops_no_stream() {
     assert!(rest.contains(" after") && rest.contains("\"done\":true"), "{rest}");
     let gets = backend.seen().requests.iter().filter(|request| request.method == "GET").count();
     assert_eq!(gets, 1, "the backend was not asked for it");
+}
+
+#[test]
+fn a_map_that_became_a_pipe_is_refused_and_nothing_waits_for_it() {
+    let backend = listing(model_list(&["old"]));
+    let map = Map::new("pipe", &json!({"alias": "old"}));
+    let proxy = Proxy::with(&backend, &[map.variable()]);
+    let made = Command::new("/bin/sh").args(["-c", "rm \"$0\" && mkfifo \"$0\"", map.variable().1]).status();
+    assert!(made.unwrap().success());
+    proxy.signal("HUP");
+    proxy.wait_for_log("the refusal", |log| log.contains("it is no regular file"));
+    assert_eq!(model_sent(&proxy, &backend, "alias"), "old");
 }
