@@ -12,6 +12,8 @@ use crate::wire::{JsonError, Kind, Scanner, ValueEnd};
 const MAX_VALUE_BYTES: usize = 1 << 20;
 /// Longest answer: 2,048 texts, which is OpenAI's limit, with 4,096 numbers each take less. Past it nothing is kept.
 const MAX_LIST_BYTES: usize = 256 << 20;
+/// What a vector takes beside its numbers, at most: in memory a million of the smallest ones are no small answer.
+const VECTOR_BYTES: usize = 256;
 /// How much of an answer that is no list is looked at for what it says.
 const MAX_LEAD_BYTES: usize = 4096;
 
@@ -37,7 +39,7 @@ pub struct EmbeddingList {
     end: ValueEnd,
     /// The beginning of the answer, until a vector comes.
     lead: Vec<u8>,
-    /// How many bytes came.
+    /// How many bytes came, and what the vectors take beside them.
     len: usize,
     /// How many vectors there must be.
     wanted: usize,
@@ -224,6 +226,7 @@ impl EmbeddingList {
             })
         })?;
         self.embeddings.push(embedding);
+        self.len = self.len.saturating_add(VECTOR_BYTES);
         Ok(())
     }
 

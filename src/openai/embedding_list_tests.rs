@@ -107,6 +107,13 @@ fn what_is_too_much_is_not_kept() {
     let flood = (0..20).map(|_| list.push(&blank)).position(|pushed| pushed.is_err());
     assert_eq!(flood, Some(10));
     assert!(list.lead.len() <= MAX_LEAD_BYTES);
+
+    // Vectors of one number, of which each takes far more than its text.
+    let mut list = EmbeddingList::new(usize::MAX);
+    list.push(br#"{"data":["#).unwrap();
+    list.len = MAX_LIST_BYTES - 10 * VECTOR_BYTES;
+    let flood = (0..20).map(|_| list.push(br#"{"embedding":[1]},"#)).position(|pushed| pushed.is_err());
+    assert_eq!(flood, Some(10));
 }
 
 /// Answers of every kind, whole and broken.
