@@ -287,10 +287,9 @@ impl Upstream {
     pub(super) async fn error_body(&self, body: Incoming) -> Option<Bytes> {
         let body = tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect());
         let body = body.await.ok()?.ok()?.to_bytes();
-        match std::str::from_utf8(&body).map(|text| (text, self.redacted(text, None))) {
-            Ok((text, clean)) if clean != text => Some(clean.into()),
-            _ => Some(body),
-        }
+        let text = String::from_utf8_lossy(&body);
+        let clean = self.redacted(&text, None);
+        Some(if clean == text { body } else { clean.into() })
     }
 
     /// A text without the key that was sent, the configured one or the client's: some backends repeat it in their errors.

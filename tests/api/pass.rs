@@ -504,6 +504,7 @@ fn no_client_learns_the_proxys_key_from_an_error() {
         let words = format!("{{ \"error\": \"no such key: {key}\" }}\n");
         match request.target.as_str() {
             "/v1/long" => peer.respond(401, &[], words.repeat(2000)),
+            "/v1/latin" => peer.respond(500, &[], [b"caf\xe9: ", key.as_bytes()].concat()),
             _ => peer.respond(401, &[JSON], words),
         }
     });
@@ -513,6 +514,8 @@ fn no_client_learns_the_proxys_key_from_an_error() {
     assert_eq!(answer.text(), "{ \"error\": \"no such key: Bearer [redacted]\" }\n");
     let long = proxy.post("/v1/long", &json!({}));
     assert_eq!(openai_error(&long).0, 502);
+    let latin = proxy.post("/v1/latin", &json!({}));
+    assert_eq!(latin.text(), "caf\u{fffd}: Bearer [redacted]", "whatever the text is written in");
     assert!(!proxy.log().contains("sk-CANAR"));
     // A client's own key is no news to it.
     let proxy = Proxy::before(&backend);
