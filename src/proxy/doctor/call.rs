@@ -1,5 +1,6 @@
 //! [`Caller`]: one request of a client, and everything that came back.
 
+use crate::wire::Scanner;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
@@ -15,8 +16,8 @@ use tokio::net::TcpStream;
 
 /// A short answer takes seconds; a model that has to be loaded first, a minute or two.
 const LIMIT: Duration = Duration::from_secs(180);
-/// The longest answer is a list of models.
-const MAX_BODY: usize = 16 << 20;
+/// The longest answer is a list of models, some hundred bytes each; all answers are held until the end.
+const MAX_BODY: usize = 4 << 20;
 
 /// Sends requests to the proxy.
 pub(crate) struct Caller {
@@ -91,12 +92,12 @@ impl Heard {
     /// # Errors
     /// What a client would show: the error's own text, else what is wrong with the answer.
     pub(super) fn object(&self) -> Result<OwnedValue, String> {
-        let value = simd_json::to_owned_value(&mut self.body.clone());
+        let value = read(&self.body);
         if self.status != 200 {
-            return Err(self.refusal(value.ok().as_ref()));
+            return Err(self.refusal(value.as_ref()));
         }
         match value {
-            Ok(value) if value.is_object() => match error_text(&value) {
+            Some(value) if value.is_object() => match error_text(&value) {
                 Some(text) => Err(text),
                 None => Ok(value),
             },
@@ -110,12 +111,11 @@ impl Heard {
     /// As of [`Heard::object`], and for a line that is blank, broken or an error.
     pub(super) fn lines(&self) -> Result<Vec<OwnedValue>, String> {
         if self.status != 200 {
-            return Err(self.refusal(simd_json::to_owned_value(&mut self.body.clone()).ok().as_ref()));
+            return Err(self.refusal(read(&self.body).as_ref()));
         }
         let body = self.body.strip_suffix(b"\n").unwrap_or(&self.body);
         let lines = body.split(|&byte| byte == b'\n').map(|line| {
-            let line = simd_json::to_owned_value(&mut line.to_vec());
-            let line = line.map_err(|_| "a line of the answer is not JSON".to_owned())?;
+            let line = read(line).ok_or("a line of the answer is not JSON")?;
             match error_text(&line) {
                 Some(text) => Err(text),
                 None => Ok(line),
@@ -133,6 +133,12 @@ impl Heard {
     }
 }
 
+/// Reads JSON of a peer's. The scanner's depth limit comes before the parser that builds a tree.
+pub(super) fn read(text: &[u8]) -> Option<OwnedValue> {
+    Scanner::new(text.trim_ascii()).value().ok()?;
+    simd_json::to_owned_value(&mut text.to_vec()).ok()
+}
+
 /// The text of an error, in Ollama's shape or in OpenAI's.
 fn error_text(body: &OwnedValue) -> Option<String> {
     let error = body.get("error")?;
@@ -141,7 +147,7 @@ fn error_text(body: &OwnedValue) -> Option<String> {
 }
 
 /// A peer's text on one line of a person's terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     clean.trim().to_owned()
 }

@@ -2,7 +2,7 @@
 //!
 //! A judge returns what was found, or in words why the client stops there.
 
-use super::call::Heard;
+use super::call::{Heard, plain, read};
 use super::probe::{Finding, Verdict};
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
@@ -193,8 +193,8 @@ pub(super) fn tool_call(heard: &Heard) -> Result<Verdict, String> {
 pub(super) fn by_schema(heard: &Heard) -> Result<Verdict, String> {
     let object = heard.object()?;
     finished(&object, content)?;
-    let mut text = content(&object).unwrap_or_default().as_bytes().to_vec();
-    let legs = simd_json::to_owned_value(&mut text).ok().and_then(|answer| answer.get_i64("legs"));
+    let text = content(&object).unwrap_or_default().as_bytes();
+    let legs = read(text).and_then(|answer| answer.get_i64("legs"));
     Ok(match legs {
         Some(_) => Verdict::Works,
         None => Verdict::partly(
@@ -214,10 +214,9 @@ pub(super) fn openai_stream(heard: &Heard) -> Result<Verdict, String> {
         if data == "[DONE]" {
             return if has_chunks { Ok(Verdict::Works) } else { Err("the stream has no chunk".to_owned()) };
         }
-        let chunk = simd_json::to_owned_value(&mut data.as_bytes().to_vec());
-        let chunk = chunk.map_err(|_| "a chunk of the stream is not JSON")?;
+        let chunk = read(data.as_bytes()).ok_or("a chunk of the stream is not JSON")?;
         if let Some(error) = chunk.get("error") {
-            return Err(error.get_str("message").unwrap_or("the stream ends in an error").to_owned());
+            return Err(plain(error.get_str("message").unwrap_or("the stream ends in an error")));
         }
         has_chunks = true;
     }

@@ -31,6 +31,14 @@ const LINE: &str = r#"{"message":{"role":"assistant","content":"yes"},"done":fal
 const LAST: &str = r#"{"created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":1,"prompt_eval_count":1,"eval_count":1}"#;
 
 #[test]
+fn brackets_without_end_are_no_json() {
+    let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+    assert_eq!(word(whole, 200, &deep).1, "the answer is not a JSON object");
+    assert_eq!(word(chatted, 200, &deep).1, "a line of the answer is not JSON");
+    assert_eq!(word(whole, 500, &deep).1.len(), "status 500: ".len() + 300);
+}
+
+#[test]
 fn an_error_is_told_in_its_own_words_whatever_its_shape() {
     for (status, body, expected) in [
         (404, r#"{"error":"model 'm' not found"}"#, "status 404: model 'm' not found"),
@@ -183,6 +191,10 @@ fn an_openai_stream_has_chunks_and_an_end() {
             ("data: {\n\n", "no", "not JSON"),
         ],
     );
+    let (_, told) = word(openai_stream, 200, "data: {\"error\":{\"message\":\"no\\u001b[2J way\"}}\n\n");
+    assert_eq!(told, "no [2J way", "nothing steers the terminal");
+    let (_, told) = word(openai_stream, 200, &format!("data: {}\n\n", "[".repeat(1_000_000)));
+    assert_eq!(told, "a chunk of the stream is not JSON", "and nothing ends the program");
 }
 
 #[test]
