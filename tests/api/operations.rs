@@ -4,11 +4,12 @@
 use crate::backend::{Backend, Seen};
 use crate::chunks::{delta, model_list};
 use crate::proxy::{Proxy, chat};
-use crate::signal::Signal;
+use crate::signal::{PATIENCE, Signal};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
 
 fn gets(seen: &Seen) -> usize {
     seen.requests.iter().filter(|request| request.method == "GET").count()
@@ -345,4 +346,65 @@ fn what_is_passed_through_is_counted_too_and_only_streams_as_streams() {
     let counts = metrics(&proxy);
     assert_eq!(counts["first_line_seconds_count"], 1.0);
     assert_eq!((counts["streams_in_flight"], counts["requests_in_flight"]), (0.0, 1.0));
+}
+
+#[test]
+fn nothing_is_in_flight_any_more_after_any_ending() {
+    const EMBEDDINGS: &str = r#"{"data":[{"embedding":[1]}"#;
+    let reached = Signal::new();
+    let tell = Arc::clone(&reached);
+    let backend = Backend::new(move |request, peer| {
+        let body = request.json();
+        let ending = body["model"].as_str().unwrap();
+        if ending.starts_with("within") {
+            peer.begin();
+            if body["messages"].is_array() {
+                peer.event(&delta("x"))
+            } else {
+                peer.chunk(EMBEDDINGS)
+            };
+        }
+        tell.raise();
+        match ending {
+            "before: the client leaves" | "within: the client leaves" => drop(peer.wait_closed()),
+            "before: the backend resets" | "within: the backend resets" => peer.reset(),
+            _ => peer.close(),
+        }
+    });
+    let proxy = Proxy::with(&backend, &[("MAX_RETRIES", "0")]);
+    let mut requests = 0;
+    for path in ["/api/chat", "/api/generate", "/api/embed", "/v1/chat/completions", "/v1/embeddings"] {
+        for ending in ["the client leaves", "the backend resets", "the backend closes"] {
+            for (when, stream) in [("before", true), ("within", true), ("within", false)] {
+                let model = format!("{when}: {ending}");
+                let body = match path.contains("embed") {
+                    true => json!({"model": model, "input": ["a", "b"]}),
+                    false => json!({
+                        "model": model, "prompt": "p", "messages": [{"role": "user", "content": "p"}], "stream": stream
+                    }),
+                };
+                let mut client = proxy.client();
+                client.post(path, &body);
+                requests += 1;
+                reached.wait();
+                if ending != "the client leaves" {
+                    let _whole_or_not = client.try_head().map(|_| client.rest());
+                }
+            }
+        }
+    }
+    let began = Instant::now();
+    loop {
+        let now = metrics(&proxy);
+        if (now["streams_in_flight"], now["requests_in_flight"]) == (0.0, 1.0) {
+            let ended: f64 = now
+                .iter()
+                .filter(|(name, _)| name.contains("ests_total{") && !name.contains("/metrics"))
+                .map(|(_, n)| n)
+                .sum();
+            return assert_eq!(ended, f64::from(requests), "each is counted once: {now:#?}");
+        }
+        assert!(began.elapsed() < PATIENCE, "{now:#?}");
+        std::thread::yield_now();
+    }
 }
