@@ -81,6 +81,7 @@ fn nothing_given_is_a_whole_configuration() {
     assert_eq!(config.log.hostname, None);
     assert!(config.serves_metrics);
     assert_eq!(config.ollama_version, "0.17.6");
+    assert_eq!(config.keep_alive, Some(Duration::from_secs(300)));
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].contains("OPENAI_API_KEY"));
 }
@@ -174,6 +175,7 @@ fn every_flag_and_variable_reaches_its_field() {
             "Some(8192)",
         ),
         ("0.5.0", &["--ollama-version", "OLLAMA_VERSION_REPORTED"], |c| c.ollama_version.clone(), "0.5.0"),
+        ("24h", &["--keep-alive", "OLLAMA_KEEP_ALIVE"], |c| format!("{:?}", c.keep_alive), "Some(86400s)"),
         ("1.5", &["--request-timeout", "REQUEST_TIMEOUT"], |c| format!("{:?}", c.timeout), "1.5s"),
         ("0", &["--max-retries", "MAX_RETRIES"], |c| c.max_retries.to_string(), "0"),
         ("10MB", &["--request-max-size", "REQUEST_MAX_SIZE"], |c| c.max_body_bytes.to_string(), "10000000"),
@@ -347,6 +349,7 @@ fn values_that_are_not_of_the_accepted_form() {
         ("CAPACITIES", &["flying"]),
         ("OLLAMA_CONTEXT_LENGTH", &["0", "-1", "4k", "1.5"]),
         ("OLLAMA_VERSION_REPORTED", &["1.2", "v1.2.3", "1.2.3-x", "1..3", "1.2.3.4", "dev"]),
+        ("OLLAMA_KEEP_ALIVE", &["5 m", "1.5", "-", "m", "5x", "1..5h", "1h2", "99999999999999999999"]),
         ("REQUEST_TIMEOUT", &["0", "0.5", "86401", "inf", "NaN", "5m", "-1"]),
         ("MAX_RETRIES", &["11", "-1", "1.0"]),
         (
@@ -367,6 +370,24 @@ fn values_that_are_not_of_the_accepted_form() {
             assert!(faults[0].starts_with(&format!("{name} = ")), "{faults:?}");
             assert!(faults[0].contains(": expected "), "{faults:?}");
         }
+    }
+}
+
+#[test]
+fn a_time_to_keep_is_seconds_or_a_sum_and_for_ever_if_negative() {
+    let rows = [
+        ("300", "Some(300s)"),
+        ("0", "Some(0ns)"),
+        ("-0s", "Some(0ns)"),
+        ("1h30m", "Some(5400s)"),
+        ("1.5h.5s", "Some(5400.5s)"),
+        ("500ms", "Some(500ms)"),
+        ("-1", "None"),
+        ("-1m", "None"),
+    ];
+    for (value, kept) in rows {
+        let config = with(&[], &[("OLLAMA_KEEP_ALIVE", value)]).config();
+        assert_eq!(format!("{:?}", config.keep_alive), kept, "{value}");
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Config {
     pub serves_metrics: bool,
     /// The Ollama version that clients are told, `N.N.N`.
     pub ollama_version: String,
+    /// How long `/api/ps` shows a model where the request does not say; `None` for ever.
+    pub keep_alive: Option<Duration>,
     /// What to tell the user once, at the start.
     pub warnings: Vec<String>,
 }

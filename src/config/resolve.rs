@@ -53,6 +53,11 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             "three numbers with dots between, as in 0.17.6",
             values::version,
         );
+        let keep_alive = self.take(
+            &settings::KEEP_ALIVE,
+            "seconds, or a time as in 24h, 1h30m or 500ms; negative for ever",
+            values::keep_alive,
+        );
         let (listen, base, trust_all) = (listen?, base?, trust_all?);
         self.warn(command, &listen, &base, (key.is_some(), proxy_key.is_some()), trust_all);
         Some(Config {
@@ -77,6 +82,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             log: log?,
             serves_metrics: serves_metrics?,
             ollama_version: ollama_version?,
+            keep_alive: keep_alive?,
             warnings: Vec::new(),
         })
     }

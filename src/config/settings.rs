@@ -187,6 +187,13 @@ pub(super) const OLLAMA_VERSION: Setting =
         .default("0.17.6")
         .says("0.12.3", "The Ollama version that clients are told.");
 
+pub(super) const KEEP_ALIVE: Setting =
+    Setting::new("--keep-alive", &["OLLAMA_KEEP_ALIVE"], "TIME").default("5m").says(
+        "24h",
+        "How long `/api/ps` shows a model after its last use where a request says nothing of `keep_alive`: seconds, or \
+         as in 1h30m; for ever if negative.",
+    );
+
 pub(super) const REQUEST_TIMEOUT: Setting =
     Setting::new("--request-timeout", &["REQUEST_TIMEOUT"], "SECONDS").default("300").says(
         "900",
@@ -254,6 +261,7 @@ pub const SETTINGS: &[Setting] = &[
     CAPABILITIES,
     CONTEXT_LENGTH,
     OLLAMA_VERSION,
+    KEEP_ALIVE,
     REQUEST_TIMEOUT,
     MAX_RETRIES,
     REQUEST_MAX_SIZE,

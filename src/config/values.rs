@@ -138,6 +138,38 @@ pub(super) fn seconds(text: &str, min: f64, max: f64) -> Option<Duration> {
     (min..=max).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
+/// The grammar of `OLLAMA_KEEP_ALIVE`: whole seconds, or numbers with a unit each; `Some(None)`, if negative, is for ever.
+pub(super) fn keep_alive(text: &str) -> Option<Option<Duration>> {
+    let time = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let time = if time.bytes().all(|b| b.is_ascii_digit()) {
+        Duration::from_secs(time.parse().ok()?)
+    } else {
+        units(time)?
+    };
+    let is_forever = text.starts_with('-') && !time.is_zero();
+    Some((!is_forever).then_some(time))
+}
+
+fn units(mut text: &str) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    while !text.is_empty() {
+        let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let (unit, rest) =
+            rest.split_at(rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len()));
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        sum = sum.checked_add(part)?;
+        text = rest;
+    }
+    Some(sum)
+}
+
 /// Bytes, or a count of decimal (KB) or binary (KiB) units.
 pub(super) fn bytes(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -52,6 +52,8 @@ pub struct EmbedRequest<'a> {
     pub truncate: bool,
     /// `dimensions`; zero and less mean all.
     pub dimensions: Option<u64>,
+    /// See [`KeepAlive`]; `None` when absent.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 impl<'a> EmbedRequest<'a> {
@@ -63,6 +65,7 @@ impl<'a> EmbedRequest<'a> {
         let is_embed = endpoint == EmbedEndpoint::Embed;
         let mut model = RawStr::default();
         let (mut texts, mut truncate, mut dimensions) = (Texts::None, is_embed, None);
+        let mut keep_alive = None;
         members(body, |name, value| {
             match name {
                 b"model" => model = string("model", value)?,
@@ -71,8 +74,8 @@ impl<'a> EmbedRequest<'a> {
                 b"truncate" if is_embed => truncate = boolean("truncate", value)?.unwrap_or(true),
                 b"dimensions" if is_embed => dimensions = positive("dimensions", value)?,
                 b"images" => refuse_images(value)?,
+                b"keep_alive" => keep_alive = KeepAlive::read(value)?,
                 // They are about loading and sampling; what is wrong with them is said all the same.
-                b"keep_alive" => drop(KeepAlive::read(value)?),
                 b"options" => drop(Options::read(value)?),
                 _ => {}
             }
@@ -84,7 +87,7 @@ impl<'a> EmbedRequest<'a> {
                 EmbedEndpoint::Embeddings => RequestError::new("model is required"),
             });
         }
-        Ok(EmbedRequest { endpoint, model: model_name(model)?, texts, truncate, dimensions })
+        Ok(EmbedRequest { endpoint, model: model_name(model)?, texts, truncate, dimensions, keep_alive })
     }
 }
 

@@ -81,7 +81,7 @@ pub fn write_tags(models: &[Listed], out: &mut BytesMut) {
             json.string(&model.name);
         }
         json.key("modified_at");
-        write_time(model.modified_at, &mut json);
+        write_time(|out| model.modified_at.write(out), &mut json);
         json.key("size");
         json.uint(model.size);
         json.key("digest");
@@ -125,16 +125,39 @@ pub fn write_show(model: &Listed, asked: &str, out: &mut BytesMut) {
     json.end_object();
     write_capabilities(model, &mut json);
     json.key("modified_at");
-    write_time(model.modified_at, &mut json);
+    write_time(|out| model.modified_at.write(out), &mut json);
     json.end_object();
 }
 
-/// `/api/ps`: no model is held in memory here.
-pub fn write_ps(out: &mut BytesMut) {
+/// `/api/ps`: models and until when each is shown, the latest first. Nothing of them is held in memory here, so the sizes
+/// are 0; every key is always there.
+pub fn write_ps(models: &[(Listed, Timestamp)], out: &mut BytesMut) {
+    let mut sorted: Vec<_> = models.iter().collect();
+    sorted.sort_by_key(|(_, expires_at)| std::cmp::Reverse(*expires_at));
     let mut json = JsonWriter::new(out);
     json.begin_object();
     json.key("models");
     json.begin_array();
+    for (model, expires_at) in sorted {
+        json.begin_object();
+        for name in ["name", "model"] {
+            json.key(name);
+            json.string(&model.name);
+        }
+        json.key("size");
+        json.uint(0);
+        json.key("digest");
+        json.string(&model.digest);
+        json.key("details");
+        write_details(model, false, &mut json);
+        json.key("expires_at");
+        write_time(|out| expires_at.write_micros(out), &mut json);
+        json.key("size_vram");
+        json.uint(0);
+        json.key("context_length");
+        json.uint(model.context_length.unwrap_or(0));
+        json.end_object();
+    }
     json.end_array();
     json.end_object();
 }
@@ -177,9 +200,9 @@ fn write_capabilities(model: &Listed, json: &mut JsonWriter<'_>) {
     json.end_array();
 }
 
-fn write_time(time: Timestamp, json: &mut JsonWriter<'_>) {
+fn write_time(write: impl FnOnce(&mut BytesMut), json: &mut JsonWriter<'_>) {
     let mut text = BytesMut::new();
-    time.write(&mut text);
+    write(&mut text);
     json.string(&String::from_utf8_lossy(&text));
 }
 
@@ -267,6 +290,24 @@ mod tests {
             body,
             r#"{"template":"{{ .Prompt }}","details":{"parent_model":"","format":"","family":"library","families":["library"],"parameter_size":"","quantization_level":""},"model_info":{"general.architecture":"openai","general.basename":"A","openai.context_length":131072},"capabilities":["completion"],"modified_at":"1970-01-01T00:00:00Z"}"#
         );
-        assert_eq!(text(write_ps), r#"{"models":[]}"#);
+    }
+
+    #[test]
+    fn ps_has_every_key_the_latest_first() {
+        let mut longer = listed("b:latest", 0);
+        longer.context_length = Some(8192);
+        longer.size = 7;
+        let second = Timestamp::from_unix_seconds;
+        let body = text(|out| write_ps(&[(listed("a:latest", 0), second(60)), (longer, second(61))], out));
+        let entry = |name: &str, second: u8, context: u16| {
+            format!(
+                r#"{{"name":"{name}","model":"{name}","size":0,"digest":"{}","details":{{"parent_model":"","format":"","family":"library","families":["library"],"parameter_size":"","quantization_level":""}},"expires_at":"1970-01-01T00:01:0{second}.000000+00:00","size_vram":0,"context_length":{context}}}"#,
+                "ab".repeat(32)
+            )
+        };
+        let expected =
+            format!(r#"{{"models":[{},{}]}}"#, entry("b:latest", 1, 8192), entry("a:latest", 0, 0));
+        assert_eq!(body, expected);
+        assert_eq!(text(|out| write_ps(&[], out)), r#"{"models":[]}"#);
     }
 }

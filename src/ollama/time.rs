@@ -41,7 +41,30 @@ impl Timestamp {
 
     /// Appends the text, without quotes.
     pub fn write(self, out: &mut BytesMut) {
-        let (seconds, ns) = (self.unix_ns / 1_000_000_000, self.unix_ns % 1_000_000_000);
+        self.write_to_the_second(out);
+        let ns = self.unix_ns % 1_000_000_000;
+        if ns > 0 {
+            out.put_u8(b'.');
+            let (mut fraction, mut width) = (ns, 9);
+            while fraction % 10 == 0 {
+                fraction /= 10;
+                width -= 1;
+            }
+            digits(out, fraction, width);
+        }
+        out.put_u8(b'Z');
+    }
+
+    /// Appends the text with six digits and an offset in numbers: Python before 3.11 reads no other fraction and no `Z`.
+    pub fn write_micros(self, out: &mut BytesMut) {
+        self.write_to_the_second(out);
+        out.put_u8(b'.');
+        digits(out, self.unix_ns / 1000 % 1_000_000, 6);
+        out.put_slice(b"+00:00");
+    }
+
+    fn write_to_the_second(self, out: &mut BytesMut) {
+        let seconds = self.unix_ns / 1_000_000_000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);
         digits(out, year, 4);
@@ -55,16 +78,6 @@ impl Timestamp {
         digits(out, second / 60 % 60, 2);
         out.put_u8(b':');
         digits(out, second % 60, 2);
-        if ns > 0 {
-            out.put_u8(b'.');
-            let (mut fraction, mut width) = (ns, 9);
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                width -= 1;
-            }
-            digits(out, fraction, width);
-        }
-        out.put_u8(b'Z');
     }
 }
 
@@ -111,6 +124,17 @@ mod tests {
         for (seconds, ns, expected) in table {
             let timestamp = Timestamp::from_unix_seconds(seconds).after(Duration::from_nanos(ns));
             assert_eq!(text(timestamp), expected);
+        }
+    }
+
+    #[test]
+    fn with_an_offset_there_are_six_digits() {
+        for (ns, fraction) in
+            [(0, "000000"), (999, "000000"), (120_000_000, "120000"), (123_456_789, "123456")]
+        {
+            let mut out = BytesMut::new();
+            Timestamp::from_unix_ns(1_787_306_400_000_000_000 + ns).write_micros(&mut out);
+            assert_eq!(out, format!("2026-08-21T10:00:00.{fraction}+00:00"));
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::app::App;
 use super::error::{ErrorKind, ProxyError};
+use super::loaded::InUse;
 use super::metrics::Ended;
 use super::request_id::RequestId;
-use crate::ollama::Route;
+use crate::ollama::{KeepAlive, Route, canonical_name};
 use crate::openai::Usage;
 use hyper::Method;
 use hyper::header::HeaderValue;
@@ -28,6 +29,7 @@ pub(super) struct Account {
     method: Method,
     path: String,
     model: String,
+    in_use: Option<InUse>,
     client_key: Option<HeaderValue>,
     began: Instant,
     status: Option<u16>,
@@ -55,6 +57,7 @@ impl Account {
             method: method.clone(),
             path: path.chars().take(MAX_PATH_CHARS).collect(),
             model: String::new(),
+            in_use: None,
             client_key,
             began: Instant::now(),
             status: None,
@@ -86,6 +89,30 @@ impl Account {
 
     pub(super) fn set_model(&mut self, model: &str) {
         self.model = model.to_string();
+    }
+
+    /// The model that was asked for answers: it is in use until the request is over.
+    pub(super) fn hold_model(&mut self, keep_alive: Option<KeepAlive>) {
+        if self.model.is_empty() {
+            return;
+        }
+        let name = self.app.models.name_of(&self.model, self.client_key());
+        self.hold(name.unwrap_or_else(|| canonical_name(&self.model)), keep_alive);
+    }
+
+    /// The client wants the model loaded, or unloaded. One that is not among the backend's is not.
+    pub(super) fn load(&mut self, keep_alive: Option<KeepAlive>) {
+        let Some(name) = self.app.models.name_of(&self.model, self.client_key()) else { return };
+        if keep_alive == Some(KeepAlive::Unload) {
+            self.app.loaded.unload(self.client_key(), &name);
+        } else {
+            self.hold(name, keep_alive);
+        }
+    }
+
+    fn hold(&mut self, name: String, keep_alive: Option<KeepAlive>) {
+        let keep_alive = keep_alive.unwrap_or(self.app.keep_alive);
+        self.in_use = Some(self.app.loaded.hold(self.client_key(), name, keep_alive, Instant::now()));
     }
 
     pub(super) fn set_status(&mut self, status: u16) {
@@ -125,6 +152,9 @@ impl Account {
 
     /// Counts it and says its line.
     fn close(&self, outcome: &'static str) {
+        if let Some(used) = &self.in_use {
+            self.app.loaded.release(used, Instant::now());
+        }
         self.app.metrics.ended(&Ended {
             route: self.route,
             status: self.status,

@@ -5,10 +5,12 @@ use super::catalog::Models;
 use super::echo::Echo;
 use super::error::ProxyError;
 use super::guard::Guard;
+use super::loaded::Loaded;
 use super::metrics::Metrics;
 use super::operations::Readiness;
 use super::upstream::Upstream;
 use crate::config::{self, Config};
+use crate::ollama::KeepAlive;
 use crate::openai::{Dialect, Parameters, Profile};
 use crate::translate::{ModelSettings, Override, ThinkTags};
 use hyper::header::HeaderValue;
@@ -21,7 +23,7 @@ use tokio::sync::futures::OwnedNotified;
 /// More models than any one backend's users ask for; past it what was learnt is learnt anew.
 const MAX_MODELS_LEARNT: usize = 1024;
 
-/// Shared state. What changes in it: the list of models, and what the backend refused.
+/// Shared state. What changes in it: the list of models, which are in use, and what the backend refused.
 pub(super) struct App {
     pub(super) upstream: Upstream,
     pub(super) models: Models,
@@ -44,6 +46,10 @@ pub(super) struct App {
     pub(super) max_body_bytes: usize,
     /// What goes back to the backend that it said itself.
     pub(super) echo: Echo,
+    /// What `/api/ps` shows.
+    pub(super) loaded: Loaded,
+    /// Where a request says nothing of it.
+    pub(super) keep_alive: KeepAlive,
     /// Whether the backend's texts hold their reasoning.
     pub(super) think_tags: ThinkTags,
     /// As set, or known by the host.
@@ -73,6 +79,8 @@ impl App {
             cut_off: CutOff::default(),
             max_body_bytes: config.max_body_bytes,
             echo: Echo::new(&config.backend),
+            loaded: Loaded::default(),
+            keep_alive: config.keep_alive.map_or(KeepAlive::Forever, KeepAlive::after),
             think_tags: think_tags(config),
             profile: profile(config),
             refused: Mutex::default(),

@@ -5,6 +5,7 @@
 
 use super::error::ProxyError;
 use super::upstream::Upstream;
+use crate::ollama::Listed;
 use crate::openai::{Model, NativeFacts, Profile, parse_models};
 use crate::translate::{Catalogue, ModelSettings};
 use bytes::Bytes;
@@ -178,6 +179,27 @@ impl Models {
         };
         let listed = list.as_ref().and_then(|list| list.backend_name(name));
         listed.unwrap_or_else(|| settings.unlisted(name)).to_string()
+    }
+
+    /// The name in `/api/tags` of the model that a client's name means, as far as is known; `None` where the list that is
+    /// known has none.
+    pub(super) fn name_of(&self, name: &str, client_key: Option<&HeaderValue>) -> Option<String> {
+        let (settings, list) = self.at_hand(client_key);
+        settings.name_of(list.as_deref(), name)
+    }
+
+    /// What is known of the model of a name in `/api/tags`.
+    pub(super) fn entry(&self, name: &str, client_key: Option<&HeaderValue>) -> Listed {
+        let (settings, list) = self.at_hand(client_key);
+        let listed = list.as_ref().and_then(|list| list.find(name)).cloned();
+        listed.unwrap_or_else(|| settings.unseen(name, digest))
+    }
+
+    /// The list that is known, however old. `key` is the client's, where it goes to the backend.
+    fn at_hand(&self, key: Option<&HeaderValue>) -> (Arc<ModelSettings>, Option<Arc<Catalogue>>) {
+        let state = self.state();
+        let known = state.known.iter().find(|known| known.key.as_ref() == key);
+        (Arc::clone(&state.settings), known.and_then(Known::catalogue))
     }
 
     /// Asks for the lists that have grown old, one after the other, for as long as the proxy serves.

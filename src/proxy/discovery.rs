@@ -6,10 +6,12 @@ use super::catalog;
 use super::error::ProxyError;
 use super::handler::{read_body, written};
 use super::reply::Reply;
+use super::text::wall_clock;
 use crate::ollama::{self, Listed, ShowRequest};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
+use tokio::time::Instant;
 
 /// `/api/tags`
 pub(super) async fn tags(app: &App, request: &Request<Incoming>) -> Result<Reply, ProxyError> {
@@ -29,6 +31,15 @@ pub(super) async fn show(
     account.set_model(&asked);
     let entry = find(app, &asked, key.as_ref()).await?;
     Ok(written(|out| ollama::write_show(&entry, &asked, out)))
+}
+
+/// `/api/ps`: what was used with this key. The backend is not asked for it.
+pub(super) fn ps(app: &App, client_key: Option<&HeaderValue>) -> Reply {
+    let now = wall_clock();
+    let used = app.loaded.list(client_key, Instant::now()).into_iter();
+    let models: Vec<_> =
+        used.map(|(name, left)| (app.models.entry(&name, client_key), now.after(left))).collect();
+    written(|out| ollama::write_ps(&models, out))
 }
 
 /// What is known of the model of this name.

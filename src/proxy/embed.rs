@@ -46,6 +46,7 @@ pub(super) async fn answer(
     };
     account.set_model(&request.model);
     if request.texts == Texts::None {
+        account.load(request.keep_alive);
         return ended(written(|out| ollama::write_no_embedding(endpoint, &request.model, out)), account);
     }
     let write = |model: &str, dialect| {
@@ -55,9 +56,12 @@ pub(super) async fn answer(
     };
     let asked = ask(&app, &request.model, EMBEDDINGS, key.as_ref(), write).await;
     let embedded = match asked {
-        Ok(asked) => collect(&app, &request, asked.answer, asked.sent_at, &account)
-            .await
-            .map_err(|error| error.as_refusal(&request.model, asked.with_client_key)),
+        Ok(asked) => {
+            account.hold_model(request.keep_alive);
+            collect(&app, &request, asked.answer, asked.sent_at, &account)
+                .await
+                .map_err(|error| error.as_refusal(&request.model, asked.with_client_key))
+        }
         Err(error) => Err(error),
     };
     match embedded {

@@ -93,7 +93,7 @@ async fn answer(app: Arc<App>, routed: Routed, request: Request<Incoming>, mut a
     let answered = match route {
         Route::Root => Ok(reply::text("Ollama is running")),
         Route::Version => Ok(written(|out| ollama::write_version(&app.version, out))),
-        Route::Ps => Ok(written(ollama::write_ps)),
+        Route::Ps => Ok(discovery::ps(&app, account.client_key())),
         Route::Tags => discovery::tags(&app, &request).await,
         Route::Show => discovery::show(&app, request, &mut account).await,
         Route::Chat | Route::Generate => return text::answer(app, request, route, account).await,

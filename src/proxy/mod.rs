@@ -15,6 +15,7 @@ mod guard;
 mod handler;
 mod hangup;
 mod health;
+mod loaded;
 mod manage;
 mod metrics;
 mod operations;

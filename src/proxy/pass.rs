@@ -45,9 +45,14 @@ const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 
 /// Answers a request for `/v1/...`.
 pub(super) async fn answer(app: Arc<App>, request: Request<Incoming>, mut account: Account) -> Reply {
-    let is_head = request.method() == Method::HEAD;
+    let (is_head, is_post) = (request.method() == Method::HEAD, request.method() == Method::POST);
     match ask(&app, request, &mut account).await {
-        Ok(answer) => deliver(app, answer, is_head, account).await,
+        Ok(answer) => {
+            if is_post && answer.status.is_success() {
+                account.hold_model(None);
+            }
+            deliver(app, answer, is_head, account).await
+        }
         Err(error) => refuse(&app, &error, account, false),
     }
 }

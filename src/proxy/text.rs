@@ -44,6 +44,7 @@ pub(super) async fn answer(
     if question.is_empty() {
         let unload = common.keep_alive == Some(KeepAlive::Unload);
         let reason = if unload { DoneReason::Unload } else { DoneReason::Load };
+        account.load(common.keep_alive);
         let loaded = written(|out| {
             ollama::write_loaded(question.endpoint(), &common.model, wall_clock(), reason, out)
         });
@@ -56,7 +57,10 @@ pub(super) async fn answer(
     let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
     let asked = asked.map_err(|error| question.refused(error));
     match asked {
-        Ok(asked) => deliver(app, &question, asked, account).await,
+        Ok(asked) => {
+            account.hold_model(common.keep_alive);
+            deliver(app, &question, asked, account).await
+        }
         Err(error) => refuse(&app, &error, account, common.stream),
     }
 }
@@ -268,7 +272,7 @@ fn body_kind(headers: &HeaderMap) -> BodyKind {
 }
 
 /// Now, as the lines show it.
-fn wall_clock() -> Timestamp {
+pub(super) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_seconds(0).after(since_epoch)
 }

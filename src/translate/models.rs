@@ -149,6 +149,24 @@ impl ModelSettings {
         without_latest(name)
     }
 
+    /// The name in `/api/tags` of the model that a client's name means; `None` where there is a list, and it has none.
+    #[must_use]
+    pub fn name_of(&self, list: Option<&Catalogue>, name: &str) -> Option<String> {
+        let find = |name: &str| list.and_then(|list| list.find(name)).map(|listed| listed.name.clone());
+        if let Some(listed) = find(name) {
+            return Some(listed);
+        }
+        // An alias is in every list.
+        let sent = if self.alias(name).is_some() { name } else { self.unlisted(name) };
+        find(sent).or_else(|| (list.is_none() || self.default_model.is_some()).then(|| canonical_name(sent)))
+    }
+
+    /// The entry of a name in `/api/tags` while there is no list.
+    pub fn unseen(&self, name: &str, digest: impl Fn(&str) -> String) -> Listed {
+        let name = without_latest(name);
+        self.listed(name, self.alias(name).unwrap_or(name), None, &digest)
+    }
+
     /// The entry for a name where the backend has no list to look it up in.
     pub fn unlisted_entry(&self, name: &str, digest: impl Fn(&str) -> String) -> Listed {
         let name = self.unlisted(name);
@@ -378,6 +396,33 @@ mod tests {
         settings.default_model = Some("d".to_string());
         assert_eq!(settings.unlisted("x"), "d");
         assert_eq!(settings.alias("LLAMA2:latest"), Some("gpt-4o"));
+    }
+
+    #[test]
+    fn the_name_in_the_list_is_known_where_there_is_a_list_and_guessed_where_there_is_none() {
+        let (with_list, mut settings) = (catalogue(), settings());
+        for (name, listed, guessed) in [
+            ("GPT-4O", Some("gpt-4o:latest"), "GPT-4O:latest"),
+            ("A/B:free", Some("a/b:free"), "A/B:free"),
+            ("llama2:latest", Some("llama2:latest"), "llama2:latest"),
+            ("none", None, "none:latest"),
+        ] {
+            assert_eq!(settings.name_of(Some(&with_list), name).as_deref(), listed, "{name}");
+            assert_eq!(settings.name_of(None, name).as_deref(), Some(guessed), "{name}");
+        }
+        settings.default_model = Some("TINY".to_string());
+        assert_eq!(settings.name_of(Some(&with_list), "none").as_deref(), Some("Tiny:latest"));
+        assert_eq!(settings.name_of(None, "none").as_deref(), Some("TINY:latest"));
+        assert_eq!(settings.name_of(None, "llama2").as_deref(), Some("llama2:latest"), "an alias is none");
+        settings.default_model = Some("secret".to_string());
+        assert_eq!(settings.name_of(Some(&with_list), "none").as_deref(), Some("secret:latest"));
+        let unseen = settings.unseen("llama2:latest", str::to_string);
+        assert_eq!(
+            (unseen.name.as_str(), unseen.digest.as_str()),
+            ("llama2:latest", "llama2"),
+            "as in a list"
+        );
+        assert_eq!(Some(&unseen.digest), with_list.find("llama2").map(|listed| &listed.digest));
     }
 
     #[test]

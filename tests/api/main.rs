@@ -46,6 +46,7 @@ mod operations;
 mod pass;
 mod pass_flow;
 mod patience;
+mod ps;
 mod refresh;
 mod shutdown;
 mod smuggling;

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 
 import httpx
 from cases import case, each, run
@@ -195,8 +195,14 @@ def show_of_an_unknown_model_is_404():
 
 @case
 def ps_parses():
-    client.ps()
-    assert isinstance(http.get(f"{PROXY}/api/ps").json()["models"], list)
+    client.generate("plain", "hi", keep_alive="10h")
+    entry = next(entry for entry in client.ps().models if entry.model == "plain:latest")
+    listed = next(model for model in client.list().models if model.model == "plain:latest")
+    assert (entry.name, entry.digest) == ("plain:latest", listed.digest), entry
+    hours = (entry.expires_at - datetime.now(timezone.utc)).total_seconds() / 3600
+    assert 9 < hours <= 10, entry.expires_at
+    client.generate("plain", keep_alive=0)
+    assert all(entry.model != "plain:latest" for entry in client.ps().models)
 
 
 # --- text --------------------------------------------------------------------------------------------------------
