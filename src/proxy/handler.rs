@@ -9,7 +9,7 @@ use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
 use super::reply::{self, Reader, Reply};
 use super::request_body::Patience;
-use super::request_id::RequestId;
+use super::request_id::{RequestId, unshared};
 use super::{discovery, embed, manage, operations, pass, text};
 use crate::ollama::{self, RequestError, Route, Routed};
 use bytes::{Bytes, BytesMut};
@@ -33,7 +33,8 @@ pub(super) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Reply {
 
 async fn guarded(app: Arc<App>, mut request: Request<Incoming>, id: &RequestId) -> Reply {
     let client_key = request.headers().get(AUTHORIZATION).filter(|_| app.upstream.forwards_client_key());
-    let mut account = Account::new(&app, id, request.method(), request.uri().path(), client_key.cloned());
+    let client_key = client_key.map(unshared);
+    let mut account = Account::new(&app, id, request.method(), request.uri().path(), client_key);
     if let Err(error) = check_head(request.headers()) {
         return refuse(&app, &error, account, false);
     }

@@ -20,6 +20,20 @@ tokio::task_local! {
     static CURRENT: RequestId;
 }
 
+/// The value in memory of its own. As it comes it is a slice of the connection's read buffer, and who keeps it keeps that:
+/// the connection then takes another one.
+pub(super) fn unshared(value: &HeaderValue) -> HeaderValue {
+    let copy = HeaderValue::from_bytes(value.as_bytes());
+    // What was a value is one again.
+    copy.map_or_else(
+        |_| value.clone(),
+        |mut copy| {
+            copy.set_sensitive(value.is_sensitive());
+            copy
+        },
+    )
+}
+
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId {
@@ -33,7 +47,7 @@ impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         for name in [X_REQUEST_ID, X_CORRELATION_ID] {
             if let Some(value) = headers.get(&name).filter(|value| is_plain(value.as_bytes())) {
-                return RequestId { value: value.clone(), is_correlation: name == X_CORRELATION_ID };
+                return RequestId { value: unshared(value), is_correlation: name == X_CORRELATION_ID };
             }
         }
         RequestId { value: new(), is_correlation: false }
@@ -50,9 +64,9 @@ impl RequestId {
         headers.insert(X_CORRELATION_ID, self.value.clone());
     }
 
-    /// Does `work` on behalf of this request.
-    pub(super) async fn scope<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+    /// Does `work` on behalf of this request. Not an `async fn`, which would hold it twice.
+    pub(super) fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
     }
 
     /// Names a request to the backend by the id that is at work here, if any, under the name by which it came: servers
@@ -135,6 +149,16 @@ mod tests {
         {
             assert!(!is_uuid(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn a_kept_value_does_not_keep_what_it_was_read_into() {
+        let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(vec![b'a'; 8])).unwrap();
+        value.set_sensitive(true);
+        assert_eq!(value.clone().as_bytes().as_ptr(), value.as_bytes().as_ptr(), "a clone is a slice");
+        let copy = unshared(&value);
+        assert_eq!((&copy, copy.is_sensitive()), (&value, true));
+        assert_ne!(copy.as_bytes().as_ptr(), value.as_bytes().as_ptr());
     }
 
     #[test]

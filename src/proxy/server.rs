@@ -83,8 +83,10 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    // In a box of its own: hyper keeps the room of a service's future as long as the connection, and an answer's head is
+    // worked out in far more than its body is held in.
     let service = service_fn(move |request| {
-        let response = handler(request);
+        let response = Box::pin(handler(request));
         async { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()

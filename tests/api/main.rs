@@ -40,6 +40,7 @@ mod learn;
 mod limits;
 mod loops;
 mod manage;
+mod memory;
 mod model_map;
 mod models;
 mod operations;
