@@ -100,7 +100,7 @@ async fn body(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let name = app.models.backend_name(named.name(), &app.upstream, key).await;
-    Ok(RequestBody::Pieces(named.replaced(&body, &name)))
+    Ok(RequestBody::of_pieces(named.replaced(&body, &name)))
 }
 
 /// Whether a body can be read as JSON: it is not compressed, and its type says so, or says nothing that clients mean.

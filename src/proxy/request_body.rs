@@ -47,10 +47,14 @@ impl Patience {
 }
 
 /// See the module's description.
+///
+/// It is kept small: hyper makes room for 32 requests with every connection.
 #[derive(Clone)]
 pub(super) enum RequestBody {
+    /// All of it.
+    Whole(Bytes),
     /// In this order; an empty piece counts for nothing.
-    Pieces([Bytes; 3]),
+    Pieces(Box<[Bytes; 3]>),
     /// Of a length that the client named.
     Coming(Arc<Mutex<Coming>>),
 }
@@ -78,7 +82,12 @@ impl Error for BodyCut {}
 
 impl RequestBody {
     pub(super) fn of(bytes: Bytes) -> Self {
-        RequestBody::Pieces([bytes, Bytes::new(), Bytes::new()])
+        RequestBody::Whole(bytes)
+    }
+
+    /// These, one behind the other.
+    pub(super) fn of_pieces(pieces: [Bytes; 3]) -> Self {
+        RequestBody::Pieces(Box::new(pieces))
     }
 
     /// A client's body, whose length must be known.
@@ -92,7 +101,7 @@ impl RequestBody {
     /// When a part of it was last on its way, if it is not at hand.
     pub(super) fn moved(&self) -> Option<Instant> {
         match self {
-            RequestBody::Pieces(_) => None,
+            RequestBody::Whole(_) | RequestBody::Pieces(_) => None,
             RequestBody::Coming(coming) => Some(lock(coming).moved),
         }
     }
@@ -100,7 +109,7 @@ impl RequestBody {
     /// Whether the client broke it off, or took too long.
     pub(super) fn is_cut(&self) -> bool {
         match self {
-            RequestBody::Pieces(_) => false,
+            RequestBody::Whole(_) | RequestBody::Pieces(_) => false,
             RequestBody::Coming(coming) => lock(coming).is_cut,
         }
     }
@@ -141,17 +150,18 @@ impl Body for RequestBody {
     type Error = BodyCut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        match self.get_mut() {
-            RequestBody::Pieces(pieces) => {
-                let next = pieces.iter_mut().find(|piece| !piece.is_empty()).map(std::mem::take);
-                Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
-            }
-            RequestBody::Coming(coming) => lock(coming).poll_frame(cx),
-        }
+        let pieces = match self.get_mut() {
+            RequestBody::Whole(bytes) => std::slice::from_mut(bytes),
+            RequestBody::Pieces(pieces) => pieces.as_mut_slice(),
+            RequestBody::Coming(coming) => return lock(coming).poll_frame(cx),
+        };
+        let next = pieces.iter_mut().find(|piece| !piece.is_empty()).map(std::mem::take);
+        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
+            RequestBody::Whole(bytes) => bytes.is_empty(),
             RequestBody::Pieces(pieces) => pieces.iter().all(Bytes::is_empty),
             RequestBody::Coming(coming) => lock(coming).body.is_end_stream(),
         }
@@ -159,6 +169,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             RequestBody::Pieces(pieces) => {
                 SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum())
             }
