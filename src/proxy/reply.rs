@@ -1,6 +1,7 @@
 //! [`ReplyBody`] and the small replies: one buffer with its type, or an answer that is being translated or passed on.
 
 use super::body::TranslatedBody;
+use super::demo::DemoBody;
 use super::embed::EmbeddedBody;
 use super::error::ProxyError;
 use super::passed::{CutShort, PassedBody};
@@ -32,6 +33,8 @@ pub(super) enum ReplyBody {
     Embedded(Box<EmbeddedBody>),
     /// The backend's answer as it comes.
     Passed(Box<PassedBody>),
+    /// The demonstration's backend speaks.
+    Shown(Box<DemoBody>),
 }
 
 impl Body for ReplyBody {
@@ -51,6 +54,9 @@ impl Body for ReplyBody {
             ReplyBody::Passed(body) => {
                 body.poll_frame(cx).map(|frame| frame.map(|bytes| bytes.map(Frame::data)))
             }
+            ReplyBody::Shown(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
         }
     }
 
@@ -60,6 +66,7 @@ impl Body for ReplyBody {
             ReplyBody::Translated(body) => body.is_end(),
             ReplyBody::Embedded(body) => body.is_end(),
             ReplyBody::Passed(body) => body.is_end(),
+            ReplyBody::Shown(body) => body.is_end_stream(),
         }
     }
 
@@ -70,6 +77,7 @@ impl Body for ReplyBody {
             }
             ReplyBody::Translated(_) | ReplyBody::Embedded(_) => SizeHint::default(),
             ReplyBody::Passed(body) => body.size_hint(),
+            ReplyBody::Shown(body) => body.size_hint(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
+use super::reply::ReplyBody;
 use super::{handler, hangup, health, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
@@ -107,12 +108,18 @@ async fn run_proxy(config: Config) -> Result<(), RunError> {
 async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signals: &mut Signals) {
     let answer = {
         let app = Arc::clone(&app);
-        move |request| handler::handle(Arc::clone(&app), request)
+        move |request| -> server::Answering { Box::pin(handler::handle(Arc::clone(&app), request)) }
     };
     let Signals { first, second, hangup } = signals;
     let cut_off = || app.cut_off.come();
-    let serving =
-        server::serve(listener, answer, first.next(), second.next(), config.shutdown_grace, cut_off);
+    let serving = server::serve(
+        listener,
+        Arc::new(answer),
+        first.next(),
+        second.next(),
+        config.shutdown_grace,
+        cut_off,
+    );
     // Those beside it never end.
     tokio::select! {
         () = serving => {}
@@ -129,7 +136,7 @@ async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(),
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = Arc::new(App::new(&config, true).map_err(RunError::CaFile)?);
     let key = config.proxy_key.as_ref().and_then(|key| upstream::key_value(KeyHeader::Bearer, key.expose()));
-    let caller = doctor::Caller::new(address, key);
+    let caller = doctor::Caller::new(address, key).map_err(RunError::Unwell)?;
     let report = tokio::select! {
         report = doctor::examine(&caller, models) => report,
         () = serve_app(listener, app, &config, &mut signals) => return Err(RunError::Unwell("stopped".into())),
@@ -151,9 +158,12 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
     let backend = Arc::new(DemoBackend::new(Pace::realistic()));
-    let answer = move |request| Arc::clone(&backend).answer(request);
+    let answer = move |request| -> server::Answering {
+        let backend = Arc::clone(&backend);
+        Box::pin(async { backend.answer(request).await.map(|body| ReplyBody::Shown(Box::new(body))) })
+    };
     let grace = config.shutdown_grace;
-    let backend = server::serve(backend_listener, answer, pending(), pending(), grace, || {});
+    let backend = server::serve(backend_listener, Arc::new(answer), pending(), pending(), grace, || {});
     let wanted = config.listen.clone();
     tokio::select! {
         () = backend => Ok(()),

@@ -1,16 +1,17 @@
 //! [`serve`]: a listener's connections, each in a task of its own, and the drain at the end.
 
-use hyper::body::{Body, Incoming};
+use super::reply::Reply;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -28,22 +29,22 @@ const ACCEPT_WARNING_GAP: Duration = Duration::from_secs(1);
 /// For the last line of an answer that is cut off to go out.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// An answer being worked out. In a box of its own: hyper keeps the room of a service's future as long as the connection,
+/// and an answer's head is worked out in far more than its body is held in.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+/// Answers requests. It is of one type for all who serve: for each other one hyper's server would be there once more.
+pub(super) type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+
 /// Serves until `stop`, then takes no more connections and lets running requests end for up to `grace`. What is left then
 /// is told by `cut_off`, and has a moment to say so. Ends at once when `stop_now` does.
-pub(super) async fn serve<H, F, B>(
+pub(super) async fn serve(
     listener: TcpListener,
-    handler: H,
+    handler: Handler,
     stop: impl Future<Output = ()>,
     stop_now: impl Future<Output = ()>,
     grace: Duration,
     cut_off: impl FnOnce(),
-) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) {
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
     let mut warned_at = None;
@@ -53,7 +54,7 @@ pub(super) async fn serve<H, F, B>(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, handler.clone(), &connections),
+            Ok((stream, _)) => connect(stream, Arc::clone(&handler), &connections),
             Err(error) => wait_after(&error, &mut warned_at).await,
         }
     }
@@ -71,23 +72,14 @@ pub(super) async fn serve<H, F, B>(
     let _in_time = tokio::time::timeout(FAREWELL, ended).await;
 }
 
-fn connect<H, F, B>(stream: TcpStream, handler: H, connections: &GracefulShutdown)
-where
-    H: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+fn connect(stream: TcpStream, handler: Handler, connections: &GracefulShutdown) {
     // A line must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    // In a box of its own: hyper keeps the room of a service's future as long as the connection, and an answer's head is
-    // worked out in far more than its body is held in.
     let service = service_fn(move |request| {
-        let response = Box::pin(handler(request));
-        async { Ok::<_, Infallible>(response.await) }
+        let answering = handler(request);
+        async { Ok::<_, Infallible>(answering.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

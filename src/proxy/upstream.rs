@@ -12,7 +12,7 @@ use super::request_body::RequestBody;
 use super::request_id::RequestId;
 use super::retry_after;
 use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
-use crate::config::{BaseUrl, Config};
+use crate::config::{BaseUrl, Config, ForwardProxy};
 use crate::openai::{ApiError, KeyHeader};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -26,6 +26,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,9 +60,33 @@ pub(super) struct Answered {
     pub(super) connection: CaptureConnection,
 }
 
+/// hyper's client, with the one connector and the one body: for each other pair its code would be there once more.
+pub(super) type HttpClient = Client<HttpsConnector<Dialer>, RequestBody>;
+
+/// A client for this machine, without a forward proxy.
+///
+/// # Errors
+/// When TLS has none of the protocols' versions.
+pub(super) fn local_client() -> Result<HttpClient, String> {
+    let connector = connector(tls::client_config(true, None)?, None);
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+fn connector(tls: ClientConfig, via: Option<ForwardProxy>) -> HttpsConnector<Dialer> {
+    let mut http = HttpConnector::new_with_resolver(Resolver::new());
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(Dialer::new(http, via))
+}
+
 /// See the module's description.
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<Dialer>, RequestBody>,
+    client: HttpClient,
     base: BaseUrl,
     key: Option<HeaderValue>,
     key_header: HeaderName,
@@ -80,15 +105,7 @@ impl Upstream {
     pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let ca_pem = config.backend.ca_file.as_ref().map(|(_, pem)| pem.as_slice());
         let tls = tls::client_config(config.backend.verify_tls, ca_pem)?;
-        let mut http = HttpConnector::new_with_resolver(Resolver::new());
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(Dialer::new(http, config.backend.proxy.clone()));
+        let connector = connector(tls, config.backend.proxy.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(if config.backend.base.is_tls() { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT })
             .pool_max_idle_per_host(MAX_IDLE)

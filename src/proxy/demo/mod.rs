@@ -21,5 +21,5 @@ mod tour;
 mod wrap;
 
 pub(super) use backend::DemoBackend;
-pub(super) use body::Pace;
+pub(super) use body::{DemoBody, Pace};
 pub(super) use tour::{next_steps, tour};

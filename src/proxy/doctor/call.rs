@@ -1,18 +1,15 @@
 //! [`Caller`]: one request of a client, and everything that came back.
 
+use super::super::request_body::RequestBody;
+use super::super::upstream::{HttpClient, local_client};
 use crate::wire::Scanner;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::Request;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper_util::rt::TokioIo;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// A short answer takes seconds; a model that has to be loaded first, a minute or two.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -21,6 +18,7 @@ const MAX_BODY: usize = 4 << 20;
 
 /// Sends requests to the proxy.
 pub(crate) struct Caller {
+    client: HttpClient,
     proxy: SocketAddr,
     key: Option<HeaderValue>,
 }
@@ -34,8 +32,11 @@ pub(super) struct Heard {
 
 impl Caller {
     /// Calls the proxy at this address; `key` is the value of `Authorization`, where clients must send one.
-    pub(crate) fn new(proxy: SocketAddr, key: Option<HeaderValue>) -> Self {
-        Caller { proxy, key }
+    ///
+    /// # Errors
+    /// As of [`local_client`].
+    pub(crate) fn new(proxy: SocketAddr, key: Option<HeaderValue>) -> Result<Self, String> {
+        Ok(Caller { client: local_client()?, proxy, key })
     }
 
     /// Whether clients must show a key.
@@ -43,7 +44,7 @@ impl Caller {
         self.key.is_some()
     }
 
-    /// Sends one request, on a connection of its own, and reads the answer to its end.
+    /// Sends one request and reads the answer to its end.
     ///
     /// # Errors
     /// Why there is no answer, or no whole one, in words.
@@ -55,35 +56,21 @@ impl Caller {
     }
 
     async fn exchange(&self, method: &str, path: &str, body: String) -> Result<Heard, String> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, self.proxy.to_string());
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.proxy));
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, key);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-        let stream =
-            TcpStream::connect(self.proxy).await.map_err(|error| format!("no answer came: {error}"))?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| format!("no answer came: {error}"))?;
-        let (mut heard, mut connection) = (pin!(hear(sender, request)), pin!(connection));
-        tokio::select! {
-            biased;
-            heard = &mut heard => return heard,
-            _ended = &mut connection => {}
-        }
-        // What the connection brought before it ended is still to be read.
-        heard.await
+        let request = request.body(RequestBody::of(body.into())).map_err(|error| error.to_string())?;
+        let answer =
+            self.client.request(request).await.map_err(|error| format!("no answer came: {error}"))?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
+        let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
+        Ok(Heard { status, body: body.to_bytes().into() })
     }
-}
-
-async fn hear(mut sender: SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Heard, String> {
-    let answer = sender.send_request(request).await.map_err(|error| format!("no answer came: {error}"))?;
-    let status = answer.status().as_u16();
-    let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
-    let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
-    Ok(Heard { status, body: body.to_bytes().into() })
 }
 
 impl Heard {
