@@ -56,8 +56,10 @@ pub(super) enum ProxyError {
     },
     /// A text to embed is longer than the model takes; the words are the backend's.
     InputTooLong(EmbedEndpoint, String),
-    /// The model cannot call tools, or the server was not started for it.
-    NoTools {
+    /// The model cannot call tools or fill in the middle, or the server was not started for it.
+    Lacks {
+        /// Ollama's name of what it cannot do.
+        what: &'static str,
         /// The name in the request.
         model: String,
         /// The backend's words.
@@ -88,7 +90,7 @@ impl ProxyError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             ProxyError::Request(error) if error.is_not_found => StatusCode::NOT_FOUND,
-            ProxyError::Request(_) | ProxyError::BodyCut | ProxyError::NoTools { .. } => {
+            ProxyError::Request(_) | ProxyError::BodyCut | ProxyError::Lacks { .. } => {
                 StatusCode::BAD_REQUEST
             }
             ProxyError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -137,7 +139,7 @@ impl ProxyError {
             ProxyError::TimedOut(_) => ErrorKind::Timeout,
             ProxyError::BrokenOff(_) | ProxyError::AnswerCut(_) => ErrorKind::BrokenOff,
             ProxyError::Status { .. }
-            | ProxyError::NoTools { .. }
+            | ProxyError::Lacks { .. }
             | ProxyError::InputTooLong(..)
             | ProxyError::Redirect(_)
             | ProxyError::Again(..)
@@ -191,7 +193,19 @@ impl ProxyError {
     pub(super) fn of_tools(self) -> Self {
         match self {
             ProxyError::Status { error, model, .. } if error.refuses_tools() => {
-                ProxyError::NoTools { model, reason: error.message }
+                ProxyError::Lacks { what: "tools", model, reason: error.message }
+            }
+            other => other,
+        }
+    }
+
+    /// The same for a request that had a suffix.
+    pub(super) fn of_suffix(self) -> Self {
+        match self {
+            ProxyError::Status { status, error, model, .. }
+                if matches!(status.as_u16(), 400 | 422 | 501) && error.refuses_suffix() =>
+            {
+                ProxyError::Lacks { what: "insert", model, reason: error.message }
             }
             other => other,
         }
@@ -325,11 +339,13 @@ impl fmt::Display for ProxyError {
                 write!(f, "the input length exceeds the context length: {why}")
             }
             // Clients look for these words.
-            ProxyError::NoTools { reason, .. } if reason.contains("does not support tools") => {
+            ProxyError::Lacks { what, reason, .. }
+                if reason.contains(&format!("does not support {what}")) =>
+            {
                 f.write_str(reason)
             }
-            ProxyError::NoTools { model, reason } => {
-                write!(f, "\"{model}\" does not support tools: {reason}")
+            ProxyError::Lacks { what, model, reason } => {
+                write!(f, "\"{model}\" does not support {what}: {reason}")
             }
             ProxyError::Redirect(location) => write!(
                 f,

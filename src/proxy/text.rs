@@ -129,10 +129,13 @@ impl<'a> Question<'a> {
         Ok(out.freeze())
     }
 
-    /// A failure, in the words that clients look for where tools were to be called.
+    /// What a refusal of it means: Ollama has words of its own for what a model cannot do.
     fn refused(&self, error: ProxyError) -> ProxyError {
-        let has_tools = matches!(self, Question::Chat(request) if request.tools.is_some());
-        if has_tools { error.of_tools() } else { error }
+        match self {
+            Question::Chat(request) if request.tools.is_some() => error.of_tools(),
+            Question::Generate(request) if !request.suffix.is_empty() => error.of_suffix(),
+            Question::Chat(_) | Question::Generate(_) => error,
+        }
     }
 }
 

@@ -455,3 +455,20 @@ fn words_that_the_ollama_command_hides_are_never_passed_on() {
         "{leaks:?}: `ollama run` shows none of a message with \"upstream error\" in it"
     );
 }
+
+#[test]
+fn a_backend_that_fills_in_no_middle_is_told_of_in_ollamas_words() {
+    let backend = Backend::new(|_, peer| {
+        peer.json(400, &json!({"error": {"message": "suffix is not currently supported", "code": 400}}));
+    });
+    let proxy = Proxy::before(&backend);
+    let mut request = json!({"model": "M:7b", "prompt": "a", "suffix": "b"});
+    let expected = "\"M:7b\" does not support insert: suffix is not currently supported";
+    for stream in [true, false] {
+        request["stream"] = json!(stream);
+        let answer = proxy.post("/api/generate", &request);
+        assert_eq!((answer.status(), answer.error()), (400, expected.to_string()));
+    }
+    let answer = proxy.post("/api/generate", &json!({"model": "M", "prompt": "a", "raw": true}));
+    assert!(!answer.error().contains("insert"), "it was not asked to: {}", answer.error());
+}

@@ -122,6 +122,19 @@ impl ApiError {
             || (self.code.as_deref() == Some("unsupported_parameter")
                 && self.param.as_deref() == Some("tools"))
     }
+
+    /// Whether the backend says that the model, or the server, does not fill in the middle.
+    #[must_use]
+    pub fn refuses_suffix(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        let refuses = |text: &str| {
+            // vLLM's words.
+            text.contains("not currently supported") || UNKNOWN.iter().any(|words| text.contains(words))
+        };
+        let is_blamed = self.param.as_deref().is_some_and(|param| matches!(param, "suffix" | "body.suffix"));
+        let is_named = clauses(&message).any(|clause| is_word(clause, "suffix") && refuses(clause));
+        is_named || (is_blamed && (refuses(&message) || self.code.as_deref().is_some_and(refuses)))
+    }
 }
 
 /// The parameters that a refusal names.

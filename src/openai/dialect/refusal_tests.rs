@@ -244,6 +244,28 @@ fn models_without_tools_are_known_by_the_words() {
 }
 
 #[test]
+fn models_that_fill_in_no_middle_are_known_by_the_words() {
+    for body in [
+        // vLLM
+        r#"{"error":{"message":"suffix is not currently supported","type":"BadRequestError","param":null,"code":400}}"#,
+        r#"{"error":{"message":"Unrecognized request argument supplied: suffix","type":"invalid_request_error"}}"#,
+        r#"{"error":{"message":"This model does not support it.","code":"unsupported_parameter","param":"suffix"}}"#,
+        r#"{"detail":[{"type":"extra_forbidden","loc":["body","suffix"],"msg":"Extra inputs are not permitted"}]}"#,
+        r#"{"error":"Suffix is not supported. Leave it out"}"#,
+    ] {
+        assert!(ApiError::read(body.as_bytes()).refuses_suffix(), "{body}");
+    }
+    for body in [
+        r#"{"error":{"message":"prompt and suffix are too long"}}"#,
+        r#"{"error":{"message":"suffix: too long. Unknown model"}}"#,
+        r#"{"error":{"message":"suffixes are not supported"}}"#,
+        r#"{"error":{"message":"must be a string","param":"suffix","code":"invalid_type"}}"#,
+    ] {
+        assert!(!ApiError::read(body.as_bytes()).refuses_suffix(), "{body}");
+    }
+}
+
+#[test]
 fn every_name_is_found_where_it_stands() {
     for parameter in Parameter::ALL {
         for name in names(*parameter) {
