@@ -3,7 +3,8 @@
 //!
 //! The kinds are those of the dialect catalogue's rows M4 to M6: vLLM (`max_model_len`), llama.cpp (`meta`, `/props`),
 //! OpenRouter (`architecture`, `supported_parameters`), Mistral and Azure (`capabilities` as an object), Infinity and LM
-//! Studio (as a list), Groq (`context_window`), Together (`type`, `organization`), Fireworks (`supports_tools`).
+//! Studio (as a list), Groq (`context_window`), Together (`type`, `organization`), Fireworks (`supports_tools`), LiteLLM
+//! (`/model/info`).
 
 use crate::wire::Scanner;
 use simd_json::BorrowedValue;
@@ -254,7 +255,12 @@ pub enum NativeFacts {
     LlamaCppProps,
     /// LM Studio's own list.
     LmStudioModels,
+    /// LiteLLM's, of what its table and its settings say of each model.
+    LiteLlmModelInfo,
 }
+
+/// When every model of LiteLLM's list was made.
+const LITELLM_CREATED: u64 = 1_677_610_602;
 
 impl NativeFacts {
     /// Told by the list: each names its owner in a way of its own.
@@ -266,6 +272,9 @@ impl NativeFacts {
         match models.len() {
             1 if all_by("llamacpp") => Some(NativeFacts::LlamaCppProps),
             _ if all_by("organization_owner") => Some(NativeFacts::LmStudioModels),
+            _ if all_by("openai") && models.iter().all(|model| model.created == Some(LITELLM_CREATED)) => {
+                Some(NativeFacts::LiteLlmModelInfo)
+            }
             _ => None,
         }
     }
@@ -276,6 +285,7 @@ impl NativeFacts {
         match self {
             NativeFacts::LlamaCppProps => "/props",
             NativeFacts::LmStudioModels => "/api/v0/models",
+            NativeFacts::LiteLlmModelInfo => "/model/info",
         }
     }
 
@@ -287,15 +297,54 @@ impl NativeFacts {
                     model.learn(facts);
                 }
             }
-            NativeFacts::LmStudioModels => {
-                for facts in super::parse_models(body).unwrap_or_default() {
-                    if let Some(model) = models.iter_mut().find(|model| model.id == facts.id) {
-                        model.learn(facts);
-                    }
-                }
-            }
+            NativeFacts::LmStudioModels => learn_all(super::parse_models(body).unwrap_or_default(), models),
+            NativeFacts::LiteLlmModelInfo => learn_all(read_model_info(body).unwrap_or_default(), models),
         }
     }
+}
+
+fn learn_all(facts: Vec<Model>, models: &mut [Model]) {
+    for facts in facts {
+        if let Some(model) = models.iter_mut().find(|model| model.id == facts.id) {
+            model.learn(facts);
+        }
+    }
+}
+
+/// LiteLLM's `/model/info`: an entry for each deployment, of which several may serve one name; the first counts.
+fn read_model_info(body: &[u8]) -> Option<Vec<Model>> {
+    // The scanner's depth limit comes before the parser that builds a tree.
+    let mut copy = Scanner::new(body.trim_ascii()).value().ok()?.bytes().to_vec();
+    let tree = simd_json::to_borrowed_value(&mut copy).ok()?;
+    let entry = |entry: &BorrowedValue<'_>| {
+        let (name, info) = (entry.get("model_name")?.as_str()?, entry.get("model_info")?);
+        let says = |name: &str| info.get(name).and_then(|value| value.as_bool());
+        let mut abilities = Abilities {
+            tools: says("supports_function_calling"),
+            vision: says("supports_vision"),
+            thinking: says("supports_reasoning"),
+            audio: says("supports_audio_input"),
+            ..Abilities::default()
+        };
+        match info.get("mode").and_then(|mode| mode.as_str()) {
+            Some("chat" | "completion" | "responses") => abilities.completion = Some(true),
+            Some("embedding") => abilities.take_type("embedding"),
+            Some("image_generation") => abilities.take_type("image"),
+            Some("rerank" | "moderation" | "audio_transcription" | "audio_speech" | "video_generation") => {
+                abilities.completion = Some(false);
+            }
+            _ => {}
+        }
+        Some(Model {
+            id: name.to_string(),
+            context_length: number(info, &["max_input_tokens"]),
+            embedding_length: number(info, &["output_vector_size"]),
+            abilities,
+            ..Model::default()
+        })
+    };
+    // What is learnt last counts.
+    Some(tree.get("data")?.as_array()?.iter().rev().filter_map(entry).collect())
 }
 
 /// llama.cpp's `/props`: the context that each slot really has, and what can be shown to the model.

@@ -117,6 +117,51 @@ fn what_a_backend_says_beside_the_api_counts_before_its_list() {
 }
 
 #[test]
+fn what_litellm_says_of_its_models_is_read() {
+    let list = |created: u64, owner: &str| {
+        let ids = ["chat", "embed", "paint", "hear", "other", "unsaid"];
+        let entries = ids.map(|id| {
+            format!(r#"{{"id":"{id}","object":"model","created":{created},"owned_by":"{owner}"}}"#)
+        });
+        parse_models(format!(r#"{{"data":[{}],"object":"list"}}"#, entries.join(",")).as_bytes()).unwrap()
+    };
+    let mut models = list(1_677_610_602, "openai");
+    let native = NativeFacts::of(&models).unwrap();
+    assert_eq!((native, native.path()), (NativeFacts::LiteLlmModelInfo, "/model/info"));
+    for (created, owner) in [(1_677_610_603, "openai"), (1_677_610_602, "me")] {
+        assert_eq!(NativeFacts::of(&list(created, owner)), None, "{created} {owner}");
+    }
+    let info = r#"{"data":[
+        {"model_name":"chat","litellm_params":{"model":"openai/gpt-4o"},"model_info":{"id":"1","db_model":false,"key":"gpt-4o","max_tokens":16384,"max_input_tokens":128000,"max_output_tokens":16384,"mode":"chat","supports_function_calling":true,"supports_vision":true,"supports_reasoning":false,"supports_audio_input":null}},
+        {"model_name":"chat","model_info":{"max_input_tokens":8192,"mode":"chat","supports_function_calling":false}},
+        {"model_name":"embed","model_info":{"max_input_tokens":8191,"output_vector_size":1536,"mode":"embedding"}},
+        {"model_name":"paint","model_info":{"mode":"image_generation"}},
+        {"model_name":"hear","model_info":{"mode":"audio_transcription"}},
+        {"model_name":"other","model_info":{"max_tokens":4096,"max_input_tokens":null,"mode":null,"supports_reasoning":true}},
+        {"model_name":"unsaid"},{"model_name":7,"model_info":{}},{"model_name":"stranger","model_info":{"mode":"chat"}},5
+    ]}"#;
+    native.add(info.as_bytes(), &mut models);
+    let table = [
+        ("chat", Some(128_000), None, "completion tools vision -thinking"),
+        ("embed", Some(8191), Some(1536), "-completion embedding"),
+        ("paint", None, None, "-completion image"),
+        ("hear", None, None, "-completion"),
+        ("other", None, None, "thinking"),
+        ("unsaid", None, None, ""),
+    ];
+    assert_eq!(models.len(), table.len());
+    for (model, (id, context_length, embedding_length, able)) in models.iter().zip(table) {
+        let found = (model.id.as_str(), model.context_length, model.embedding_length, abilities(model));
+        assert_eq!(found, (id, context_length, embedding_length, able.to_string()));
+    }
+    let before = models.clone();
+    for nonsense in ["", "<html>", "[]", r#"{"data":{}}"#, r#"{"detail":"Not Found"}"#] {
+        native.add(nonsense.as_bytes(), &mut models);
+        assert_eq!(models, before, "{nonsense}");
+    }
+}
+
+#[test]
 fn words_of_another_type_or_too_long_say_nothing() {
     let long = "x".repeat(65);
     let list = format!(
