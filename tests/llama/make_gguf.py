@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the two tiny models of tests/llama: llama-architecture GGUFs with seeded random weights.
+"""Makes the three tiny models of tests/llama: llama-architecture GGUFs with seeded random weights.
 
 The point is a genuine server with a genuine tokenizer, not sense: the answers are garbage, but the same garbage on
 every machine at temperature 0. `tiny.gguf` speaks whole characters; `bytes.gguf` also speaks single bytes above 0x7F,
-which make broken UTF-8. Nothing is downloaded and nothing is learned. It refuses to be clever: one seed, less than
-1 MB a file, made in a second.
+which make broken UTF-8; `embed.gguf` has a pooling type, so that the server makes one vector of a text. Nothing is
+downloaded and nothing is learned. It refuses to be clever: one seed, less than 1 MB a file, made in a second.
 
 usage: make_gguf.py FOLDER
 """
@@ -75,7 +75,7 @@ def tensors(kinds: list[int], silent: set[int]) -> dict[str, np.ndarray]:
     return made
 
 
-def write(path: str, speaks_high_bytes: bool) -> None:
+def write(path: str, speaks_high_bytes: bool = False, embeds: bool = False) -> None:
     names, scores, kinds = vocabulary()
     # No token ends the text, so an answer ends by its length or a stop text only.
     silent = {token for token, kind in enumerate(kinds) if kind in (gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL)}
@@ -106,6 +106,8 @@ def write(path: str, speaks_high_bytes: bool) -> None:
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
     writer.add_chat_template(TEMPLATE)
+    if embeds:
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
     for name, values in tensors(kinds, silent).items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
@@ -118,8 +120,9 @@ def write(path: str, speaks_high_bytes: bool) -> None:
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: make_gguf.py FOLDER")
-    write(os.path.join(sys.argv[1], "tiny.gguf"), speaks_high_bytes=False)
+    write(os.path.join(sys.argv[1], "tiny.gguf"))
     write(os.path.join(sys.argv[1], "bytes.gguf"), speaks_high_bytes=True)
+    write(os.path.join(sys.argv[1], "embed.gguf"), embeds=True)
 
 
 if __name__ == "__main__":

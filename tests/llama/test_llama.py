@@ -8,6 +8,7 @@ usage: test_llama.py PROXY_URL BACKEND_URL
 """
 
 import json
+import math
 import re
 import sys
 import time
@@ -95,7 +96,7 @@ def check_whole_durations(answer) -> None:
 def test_list_has_the_served_models_under_a_tag():
     models = client.list().models
     # This server gives no `created`.
-    assert sorted(model.model for model in models) == ["bytes:latest", "tiny:latest"], models
+    assert sorted(model.model for model in models) == ["bytes:latest", "embed:latest", "tiny:latest"], models
     for raw in http.get(f"{PROXY}/api/tags").json()["models"]:
         assert raw["name"] == raw["model"], raw
         assert re.fullmatch("[0-9a-f]{64}", raw["digest"]), raw
@@ -115,9 +116,11 @@ def test_version_is_three_numbers():
     assert tuple(map(int, version.split("."))) >= (0, 12, 0), version
 
 
-def test_ps_is_a_list():
-    assert isinstance(http.get(f"{PROXY}/api/ps").json()["models"], list)
-    client.ps()
+def test_ps_shows_what_was_used_until_it_is_unloaded():
+    client.chat(MODEL, said("Hi"), options={**GREEDY, "num_predict": 2})
+    assert [entry.model for entry in client.ps().models] == ["tiny:latest"]
+    client.generate(MODEL, keep_alive=0)
+    assert client.ps().models == []
 
 
 # --- the same text, four ways ------------------------------------------------------------------------------------
@@ -371,6 +374,33 @@ def test_hanging_up_frees_the_server():
     answer = ollama.Client(PROXY, timeout=20).chat(MODEL, said("Hi"), options={**GREEDY, "num_predict": 2})
     assert answer.eval_count == 2, answer
     assert time.monotonic() - started < 5, time.monotonic() - started
+
+
+# --- embeddings --------------------------------------------------------------------------------------------------
+
+
+def test_embed_is_the_servers_vectors_at_unit_length_in_order():
+    direct = http.post(f"{BACKEND}/v1/embeddings", json={"model": "embed", "input": QUESTIONS}).json()
+    vectors = [entry["embedding"] for entry in sorted(direct["data"], key=lambda entry: entry["index"])]
+    lengths = [math.hypot(*vector) for vector in vectors]
+    assert min(lengths) > 1.5, ("nothing is left to scale", lengths)
+    answer = client.embed("embed", QUESTIONS)
+    assert len(answer.embeddings) == len(QUESTIONS), len(answer.embeddings)
+    assert answer.prompt_eval_count == direct["usage"]["prompt_tokens"], answer
+    for got, vector, length in zip(answer.embeddings, vectors, lengths):
+        assert math.isclose(math.hypot(*got), 1, abs_tol=1e-9), math.hypot(*got)
+        # The server computes a batch anew: the last bits of 32 may differ.
+        assert all(math.isclose(a, b / length, abs_tol=1e-5) for a, b in zip(got, vector, strict=True)), (got, vector)
+    # Each is another vector, so a swapped order would show.
+    assert all(math.dist(answer.embeddings[0], other) > 1e-3 for other in answer.embeddings[1:]), answer.embeddings
+    assert "embedding" in client.show("embed").capabilities
+
+
+def test_embeddings_are_as_the_server_gives_them():
+    direct = http.post(f"{BACKEND}/v1/embeddings", json={"model": "embed", "input": QUESTIONS[1]}).json()
+    vector = direct["data"][0]["embedding"]
+    got = client.embeddings("embed", QUESTIONS[1]).embedding
+    assert all(math.isclose(a, b, abs_tol=1e-5) for a, b in zip(got, vector, strict=True)), (got, vector)
 
 
 def main() -> int:
