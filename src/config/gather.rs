@@ -152,6 +152,7 @@ impl<R> Stage<R> {
 }
 
 /// One fault, without what must not be shown.
+#[cold]
 pub(super) fn fault(setting: &str, value: &str, expected: impl Into<String>) -> ConfigError {
     let value = if settings::is_secret(setting) { HIDDEN } else { value };
     ConfigError {

@@ -3,9 +3,10 @@
 //! A scratch image has no certificate store, so nothing of the system is read.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, KeyProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use std::sync::Arc;
 /// # Errors
 /// When the file holds no certificate, or one that cannot be read.
 pub(super) fn client_config(verify: bool, ca_pem: Option<&[u8]>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider =
+        Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
@@ -37,6 +39,16 @@ pub(super) fn client_config(verify: bool, ca_pem: Option<&[u8]>) -> Result<Clien
         }
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// No certificate of a client's is ever shown, and so no key needed: signing stays out of the binary.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("client certificates are not supported".to_string()))
+    }
 }
 
 /// DISABLE_SSL_VERIFICATION: any certificate will do. Signatures are still checked, so that the handshake is one.
@@ -81,6 +93,13 @@ impl ServerCertVerifier for Anyone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_key_of_a_clients_is_taken() {
+        let key = PrivateKeyDer::Pkcs8(vec![0x30, 0].into());
+        let refused = client_config(true, None).unwrap().crypto_provider().key_provider.load_private_key(key);
+        assert!(refused.unwrap_err().to_string().contains("not supported"));
+    }
 
     #[test]
     fn a_ca_file_without_a_certificate_is_refused() {
