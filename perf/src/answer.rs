@@ -3,7 +3,7 @@
 //! The text is checked as one run of bytes, so a proxy may merge or split events. It refuses an error line, a line that
 //! is no object, a text that differs, too few or too many tokens, a usage that does not fit, and anything after the end.
 
-use crate::{scenario::Scenario, token};
+use crate::{scenario::Scenario, token, vectors};
 use hdrhistogram::Histogram;
 use std::str::FromStr;
 
@@ -14,6 +14,16 @@ pub enum Api {
     OpenAi,
     /// The proxy's: one JSON object a line.
     Ollama,
+}
+
+impl Api {
+    /// Before the number of tokens the answer says it cost.
+    fn usage(self) -> &'static [u8] {
+        match self {
+            Self::OpenAi => b"\"completion_tokens\":",
+            Self::Ollama => b"\"eval_count\":",
+        }
+    }
 }
 
 impl FromStr for Api {
@@ -27,18 +37,30 @@ impl FromStr for Api {
     }
 }
 
-/// The text of a whole answer to the question with this nonce.
-pub fn whole_text(nonce: &str) -> String {
-    format!("Answer {nonce}: the quick brown fox jumps over the lazy dog.")
+/// The text of a whole answer to the question with this nonce; after a large request it holds the digest of what came.
+pub fn whole_text(nonce: &str, digest: Option<u64>) -> String {
+    match digest {
+        None => format!("Answer {nonce}: the quick brown fox jumps over the lazy dog."),
+        Some(digest) => format!("Answer {nonce}: digest {digest:016x}"),
+    }
+}
+
+/// What the answer must hold.
+#[derive(Debug)]
+enum Expected {
+    /// So many numbered tokens.
+    Tokens(u32),
+    /// This text, in one object.
+    Text(String),
+    /// So many vectors of so many numbers.
+    Vectors(u32, u32),
 }
 
 /// The answer being read.
 #[derive(Debug)]
 pub struct Answer {
     api: Api,
-    tokens: u32,
-    /// What a whole answer must say; streams say numbered tokens.
-    whole: Option<String>,
+    expected: Expected,
     /// A line cut by the end of a read.
     line: Vec<u8>,
     /// Unescaped text not yet checked: less than one token between two lines.
@@ -51,21 +73,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer to `scenario`, asked with `nonce`.
-    pub fn new(api: Api, scenario: Scenario, nonce: &str) -> Self {
-        let whole = matches!(scenario, Scenario::Whole).then(|| whole_text(nonce));
+    /// An answer to `scenario`; one that is not streamed must say `text`.
+    pub fn new(api: Api, scenario: Scenario, text: String) -> Self {
+        let expected = match scenario {
+            Scenario::Whole | Scenario::History { .. } | Scenario::Image { .. } => Expected::Text(text),
+            Scenario::Embed { inputs, dims } => Expected::Vectors(inputs, dims),
+            Scenario::Stream { .. } | Scenario::Paced { .. } | Scenario::Hang => {
+                Expected::Tokens(scenario.tokens())
+            }
+        };
         let (line, text) = (Vec::new(), Vec::new());
-        Self {
-            api,
-            tokens: scenario.tokens(),
-            whole,
-            line,
-            text,
-            seen: 0,
-            content_at: 0,
-            saw_usage: false,
-            is_done: false,
-        }
+        Self { api, expected, line, text, seen: 0, content_at: 0, saw_usage: false, is_done: false }
     }
 
     /// Tokens checked so far.
@@ -97,18 +115,17 @@ impl Answer {
         let line = std::mem::take(&mut self.line);
         self.take_line(&line, now_ns, delays)?;
         if !self.is_done {
-            return Err(format!(
-                "answer ends after {} of {} tokens without its last line",
-                self.seen, self.tokens
-            ));
+            return Err(format!("answer ends after {} tokens without its last line", self.seen));
         }
-        if let Some(expected) = &self.whole {
-            if self.text != expected.as_bytes() {
-                return Err(format!("whole answer says {:?}", String::from_utf8_lossy(&self.text)));
+        let left = String::from_utf8_lossy(&self.text);
+        match &self.expected {
+            Expected::Text(expected) if left != *expected => {
+                return Err(format!("whole answer says {left:?}, expected {expected:?}"));
             }
-        } else if self.seen != self.tokens || !self.text.is_empty() {
-            let left = String::from_utf8_lossy(&self.text);
-            return Err(format!("{} of {} tokens, then {left:?}", self.seen, self.tokens));
+            Expected::Tokens(tokens) if self.seen != *tokens || !left.is_empty() => {
+                return Err(format!("{} of {tokens} tokens, then {left:?}", self.seen));
+            }
+            Expected::Text(_) | Expected::Tokens(_) | Expected::Vectors(..) => {}
         }
         if !self.saw_usage {
             return Err("answer without usage".to_owned());
@@ -120,10 +137,10 @@ impl Answer {
         let fault = |what: &str| {
             Err(format!("{what}: {:?}", String::from_utf8_lossy(line.get(..300).unwrap_or(line))))
         };
-        let object = match (self.api, &self.whole) {
+        let object = match (self.api, &self.expected) {
             (_, _) if line.is_empty() => return Ok(()),
             _ if self.is_done => return fault("a line after the last"),
-            (Api::OpenAi, None) => match line.strip_prefix(b"data: ") {
+            (Api::OpenAi, Expected::Tokens(_)) => match line.strip_prefix(b"data: ") {
                 Some(b"[DONE]") => {
                     self.is_done = true;
                     return Ok(());
@@ -136,37 +153,45 @@ impl Answer {
         if !object.starts_with(b"{") || !object.ends_with(b"}") || object.starts_with(b"{\"error\"") {
             return fault("not an answer");
         }
-        self.take_content(object)?;
-        let usage: &[u8] = match self.api {
-            Api::OpenAi => b"\"completion_tokens\":",
-            Api::Ollama => b"\"eval_count\":",
-        };
-        if self.whole.is_none() {
-            self.check_tokens(now_ns, delays)?;
-            let is_last = self.seen == self.tokens;
-            // Only the lines after the last token can hold these; the others are not searched for them.
-            if is_last && self.api == Api::Ollama && find(object, b"\"done\":true").is_some() {
-                self.is_done = true;
+        match self.expected {
+            Expected::Vectors(inputs, dims) => {
+                vectors::check(object, inputs, dims)?;
+                (self.is_done, self.saw_usage) = (true, true);
             }
-            if is_last && let Some(count) = number_after(object, usage) {
-                self.saw_usage = count == u64::from(self.tokens);
+            Expected::Text(_) => {
+                self.take_content(object)?;
+                self.is_done = self.api == Api::OpenAi || is_last(object);
+                self.saw_usage = number_after(object, self.api.usage()) == Some(WHOLE_TOKENS);
             }
-        } else {
-            self.is_done = self.api == Api::OpenAi || find(object, b"\"done\":true").is_some();
-            self.saw_usage = number_after(object, usage).is_some_and(|count| count == WHOLE_TOKENS);
+            Expected::Tokens(tokens) => {
+                self.take_content(object)?;
+                self.check_tokens(now_ns, delays)?;
+                // Only the lines after the last token can hold these; the others are not searched for them.
+                if self.seen == tokens {
+                    self.is_done = self.api == Api::Ollama && is_last(object);
+                    if let Some(count) = number_after(object, self.api.usage()) {
+                        self.saw_usage = count == u64::from(tokens);
+                    }
+                }
+            }
         }
         Ok(())
     }
 
     /// Unescapes the line's content onto `text`.
     fn take_content(&mut self, object: &[u8]) -> Result<(), String> {
-        const KEY: &[u8] = b"\"content\":\"";
+        const KEY: &[u8] = b"\"content\":";
         let at_last = object.get(self.content_at..).is_some_and(|rest| rest.starts_with(KEY));
         if !at_last {
             let Some(at) = find(object, KEY) else { return Ok(()) };
             self.content_at = at;
         }
-        unescape(object.get(self.content_at + KEY.len()..).unwrap_or_default(), &mut self.text)
+        let value = object.get(self.content_at + KEY.len()..).unwrap_or_default();
+        // Null is no content; Python's writer puts a space after the colon.
+        match value.strip_prefix(b" ").unwrap_or(value).strip_prefix(b"\"") {
+            Some(string) => unescape(string, &mut self.text),
+            None => Ok(()),
+        }
     }
 
     fn check_tokens(&mut self, now_ns: u64, delays: &mut Histogram<u64>) -> Result<(), String> {
@@ -189,14 +214,19 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len()).position(|window| window == needle)
 }
 
+fn is_last(object: &[u8]) -> bool {
+    find(object, b"\"done\":true").or_else(|| find(object, b"\"done\": true")).is_some()
+}
+
 fn number_after(object: &[u8], key: &[u8]) -> Option<u64> {
     let rest = object.get(find(object, key)? + key.len()..)?;
+    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
 }
 
 /// Appends a JSON string's text, from after its opening quote to its closing one.
-fn unescape(mut rest: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn unescape(mut rest: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let fault = || Err("content is not a JSON string".to_owned());
     loop {
         let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else { return fault() };
@@ -242,12 +272,16 @@ fn code_unit(rest: &[u8]) -> Option<(u16, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::unix_ns, report::histogram};
+    use crate::{clock::unix_ns, report::histogram, scenario::Writes};
 
     fn content(number: u32) -> String {
         let mut text = vec![b'0'; token::TIME_LEN + token::NUMBER_LEN];
         token::stamp(&mut text, number);
         String::from_utf8(text).unwrap() + token::word_in_json(number)
+    }
+
+    fn stream(tokens: u32) -> Scenario {
+        Scenario::Stream { tokens, writes: Writes::Events(1) }
     }
 
     fn ollama(tokens: u32, usage: u32) -> String {
@@ -262,7 +296,7 @@ mod tests {
     }
 
     fn read(api: Api, scenario: Scenario, wire: &[u8], cut: usize) -> Result<u64, String> {
-        let (mut answer, mut delays) = (Answer::new(api, scenario, "n"), histogram()?);
+        let (mut answer, mut delays) = (Answer::new(api, scenario, whole_text("n", None)), histogram()?);
         for part in wire.chunks(cut) {
             answer.push(part, unix_ns(), &mut delays)?;
         }
@@ -274,12 +308,14 @@ mod tests {
     fn an_ollama_stream_cut_anywhere_passes() {
         let wire = ollama(9, 9);
         for cut in 1..wire.len() {
-            assert_eq!(
-                read(Api::Ollama, Scenario::Stream { tokens: 9 }, wire.as_bytes(), cut),
-                Ok(9),
-                "cut {cut}"
-            );
+            assert_eq!(read(Api::Ollama, stream(9), wire.as_bytes(), cut), Ok(9), "cut {cut}");
         }
+    }
+
+    #[test]
+    fn a_stream_written_with_spaces_passes() {
+        let wire = ollama(9, 9).replace("\":", "\": ");
+        assert_eq!(read(Api::Ollama, stream(9), wire.as_bytes(), 50), Ok(9));
     }
 
     #[test]
@@ -288,7 +324,7 @@ mod tests {
             |n| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", content(n));
         let events: String = (0..9).map(event).collect();
         let wire = format!("{events}data: {{\"usage\":{{\"completion_tokens\":9}}}}\n\ndata: [DONE]\n\n");
-        let scenario = Scenario::Stream { tokens: 9 };
+        let scenario = stream(9);
         assert_eq!(read(Api::OpenAi, scenario, wire.as_bytes(), 7), Ok(9));
         for end in 0..wire.len() - 3 {
             assert!(read(Api::OpenAi, scenario, &wire.as_bytes()[..end], 50).is_err(), "prefix {end}");
@@ -297,7 +333,7 @@ mod tests {
 
     #[test]
     fn wrong_answers_are_faults() {
-        let scenario = Scenario::Stream { tokens: 9 };
+        let scenario = stream(9);
         for wrong in [
             ollama(8, 9),
             ollama(9, 8),
@@ -313,7 +349,7 @@ mod tests {
     #[test]
     fn a_whole_answer_must_say_its_nonce() {
         let body = |nonce| {
-            let text = whole_text(nonce);
+            let text = whole_text(nonce, None);
             format!("{{\"message\":{{\"content\":\"{text}\"}},\"done\":true,\"eval_count\":{WHOLE_TOKENS}}}")
         };
         assert_eq!(read(Api::Ollama, Scenario::Whole, body("n").as_bytes(), 9), Ok(0));

@@ -6,13 +6,19 @@
 
 pub mod answer;
 pub mod args;
+pub mod cancel;
 pub mod clock;
 pub mod cold;
+pub mod digest;
+pub mod events;
 pub mod http;
+pub mod incoming;
 pub mod process;
 pub mod report;
 pub mod request;
 pub mod requests;
 pub mod scenario;
+pub mod slow;
 pub mod streams;
 pub mod token;
+pub mod vectors;

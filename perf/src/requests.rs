@@ -4,8 +4,8 @@
 //! (no coordinated omission). One blocking thread a connection: its wake-ups are the kernel's, with no timer wheel of a
 //! millisecond between them. The last stretch before a request is spun, so the sleep's slack is in no figure.
 
-use crate::answer::{Answer, Api};
-use crate::http::{Body, head_len, head_text, status};
+use crate::answer::Api;
+use crate::incoming::Incoming;
 use crate::process::cpu_seconds;
 use crate::report::{Report, histogram};
 use crate::request::Request;
@@ -13,6 +13,7 @@ use crate::{clock::unix_ns, scenario::Scenario};
 use hdrhistogram::Histogram;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,8 +40,17 @@ pub struct Plan {
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a timer's slack, short enough to leave the processor to the backend most of the time.
 const SPIN: Duration = Duration::from_micros(120);
-/// Requests sent before the first that counts, so that connections and caches are warm.
-const WARM_UP: u64 = 20;
+/// Requests sent before the first that counts, all connections together but at least one each, so that connections and
+/// caches are warm.
+const WARM_UP: u32 = 20;
+/// Between the end of the warm-up and the first request that counts.
+const REST: Duration = Duration::from_millis(50);
+
+/// The common start of all connections, after the last has warmed up.
+struct Go {
+    warm: Barrier,
+    start: OnceLock<Instant>,
+}
 
 struct Samples {
     first: Histogram<u64>,
@@ -61,13 +71,14 @@ pub fn run(plan: &Plan) -> Result<String, String> {
         return Err("--connections and --rate: expected more than 0".to_owned());
     }
     let gap = Duration::from_secs_f64(f64::from(plan.connections) / plan.rate);
-    let cpu = plan.pid.map_or(Ok(0.0), cpu_seconds)?;
-    let start = Instant::now() + Duration::from_millis(200);
+    let go = Arc::new(Go { warm: Barrier::new(plan.connections as usize + 1), start: OnceLock::new() });
     let mut threads = Vec::new();
     for n in 0..plan.connections {
-        let (plan, first_due) = (plan.clone(), start + gap * n / plan.connections);
-        threads.push(thread::spawn(move || connection(&plan, scenario, n, first_due, gap)));
+        let (plan, go) = (plan.clone(), Arc::clone(&go));
+        threads.push(thread::spawn(move || connection(&plan, scenario, n, gap, &go)));
     }
+    go.warm.wait();
+    let cpu = plan.pid.map_or(Ok(0.0), cpu_seconds)?;
     let mut all = Samples::new()?;
     for thread in threads {
         let samples = thread.join().map_err(|_| "a connection's thread panicked".to_owned())??;
@@ -76,11 +87,10 @@ pub fn run(plan: &Plan) -> Result<String, String> {
         all.late.add(samples.late).map_err(|e| e.to_string())?;
     }
     let cpu = plan.pid.map_or(Ok(0.0), cpu_seconds)? - cpu;
-    let sent = all.total.len() + WARM_UP * u64::from(plan.connections);
     let report = Report::new("requests")
         .text("model", &plan.model)
         .number("requests", all.total.len() as f64)
-        .number("cpu_us_per_request", cpu * 1e6 / sent as f64);
+        .number("cpu_us_per_request", cpu * 1e6 / all.total.len().max(1) as f64);
     Ok(report
         .percentiles("first", &all.first)
         .percentiles("total", &all.total)
@@ -88,29 +98,31 @@ pub fn run(plan: &Plan) -> Result<String, String> {
         .finish())
 }
 
-fn connection(
-    plan: &Plan,
-    scenario: Scenario,
-    n: u32,
-    first: Instant,
-    gap: Duration,
-) -> Result<Samples, String> {
+fn connection(plan: &Plan, scenario: Scenario, n: u32, gap: Duration, go: &Go) -> Result<Samples, String> {
+    let warmed = warm(plan, scenario, n);
+    // Whatever came of it, the others must not wait for this one.
+    go.warm.wait();
+    let mut caller = warmed?;
     let mut samples = Samples::new()?;
-    let mut caller = Caller::connect(plan.address, plan.api, &plan.model, scenario)?;
-    for k in 0..WARM_UP {
-        caller.call(u64::from(n) << 32 | k, Instant::now(), &mut Samples::new()?)?;
-    }
-    let end = first + plan.duration;
-    let mut due = first;
+    let start = *go.start.get_or_init(|| Instant::now() + REST);
+    let mut due = start + gap * n / plan.connections;
     let mut k = WARM_UP;
-    while due < end {
+    while due < start + plan.duration {
         wait_until(due, plan.connections == 1);
         samples.late.saturating_record(nanos(due.elapsed()));
-        caller.call(u64::from(n) << 32 | k, due, &mut samples)?;
+        caller.call(u64::from(n) << 32 | u64::from(k), due, &mut samples)?;
         due += gap;
         k += 1;
     }
     Ok(samples)
+}
+
+fn warm(plan: &Plan, scenario: Scenario, n: u32) -> Result<Caller, String> {
+    let mut caller = Caller::connect(plan.address, plan.api, &plan.model, scenario)?;
+    for k in 0..WARM_UP.div_ceil(plan.connections) {
+        caller.call(u64::from(n) << 32 | u64::from(k), Instant::now(), &mut Samples::new()?)?;
+    }
+    Ok(caller)
 }
 
 /// Spins only when nobody else needs this processor: with one connection the backend rests between requests.
@@ -143,51 +155,26 @@ impl Caller {
         let stream = TcpStream::connect_timeout(&address, READ_TIMEOUT).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
         stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(fault)?;
-        let request = Request::new(api, model, scenario);
+        let request = Request::new(api, model, scenario)?;
         Ok(Self { stream, request, api, scenario, buf: vec![0; 64 * 1024], delays: histogram()? })
     }
 
     fn call(&mut self, nonce: u64, due: Instant, samples: &mut Samples) -> Result<(), String> {
         self.request.stamp(nonce);
         self.stream.write_all(self.request.bytes()).map_err(|e| format!("write: {e}"))?;
-        let mut answer = Answer::new(self.api, self.scenario, self.request.nonce());
-        let mut head = Vec::new();
-        let mut body = None;
+        let mut incoming = Incoming::new(self.api, self.scenario, &self.request);
         let mut is_first = true;
         loop {
-            let len = match self.stream.read(&mut self.buf) {
-                Ok(0) => return Err("connection closed inside an answer".to_owned()),
-                Ok(len) => len,
-                Err(e) => return Err(format!("read: {e}")),
-            };
-            let arrived = due.elapsed();
-            let now_ns = unix_ns();
-            let read = self.buf.get(..len).unwrap_or_default();
-            let content = match body {
-                Some(_) => read,
-                None => {
-                    head.extend_from_slice(read);
-                    let Some(end) = head_len(&head) else { continue };
-                    let text = head_text(head.get(..end).unwrap_or_default())?;
-                    if status(text)? != 200 {
-                        return Err(format!("answer: {}", String::from_utf8_lossy(&head)));
-                    }
-                    body = Some(Body::from_head(text)?);
-                    head.get(end..).unwrap_or_default()
-                }
-            };
-            let Some(body) = body.as_mut() else { continue };
-            let used = body.read(content, |bytes| answer.push(bytes, now_ns, &mut self.delays))?;
-            if used != content.len() {
-                return Err(format!("{} bytes after the answer", content.len() - used));
-            }
-            if is_first && (answer.seen() > 0 || body.is_done()) {
+            let len = self.stream.read(&mut self.buf).map_err(|e| format!("read: {e}"))?;
+            let (arrived, now_ns) = (due.elapsed(), unix_ns());
+            incoming.push(self.buf.get(..len).unwrap_or_default(), now_ns, &mut self.delays)?;
+            if is_first && (incoming.seen() > 0 || incoming.is_done()) {
                 is_first = false;
                 samples.first.saturating_record(nanos(arrived));
             }
-            if body.is_done() {
+            if incoming.is_done() {
                 samples.total.saturating_record(nanos(arrived));
-                return answer.finish(now_ns, &mut self.delays);
+                return incoming.finish(now_ns, &mut self.delays);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! One thread, one task a stream. A stream that ends early, stalls past the limit or says a wrong token ends the run.
 
-use crate::answer::{Answer, Api};
-use crate::http::{Body, head_len, head_text, status};
+use crate::answer::Api;
+use crate::incoming::Incoming;
 use crate::process::{cpu_seconds, rss_kib};
 use crate::report::{Report, histogram};
 use crate::request::Request;
@@ -155,44 +155,21 @@ async fn stream(
 ) -> Result<(), String> {
     let mut socket = TcpStream::connect(address).await.map_err(|e| format!("connect {address}: {e}"))?;
     socket.set_nodelay(true).map_err(|e| format!("nodelay: {e}"))?;
-    let request = Request::new(api, model, scenario);
+    let request = Request::new(api, model, scenario)?;
     socket.write_all(request.bytes()).await.map_err(|e| format!("write: {e}"))?;
-    let mut answer = Answer::new(api, scenario, request.nonce());
+    let mut incoming = Incoming::new(api, scenario, &request);
     let mut buf = vec![0; 16 * 1024];
-    let mut filled = 0;
-    let mut body = None;
     loop {
-        let room = buf.get_mut(filled..).unwrap_or_default();
-        let len = socket.read(room).await.map_err(|e| format!("read: {e}"))?;
-        if len == 0 {
-            return Err(format!("closed after {} tokens", answer.seen()));
-        }
-        let now_ns = unix_ns();
-        filled += len;
-        let mut content = buf.get(..filled).unwrap_or_default();
-        if body.is_none() {
-            let Some(end) = head_len(content) else { continue };
-            let head = head_text(content.get(..end).unwrap_or_default())?;
-            if status(head)? != 200 {
-                return Err(format!("answer: {}", String::from_utf8_lossy(content)));
-            }
-            body = Some(Body::from_head(head)?);
-            content = content.get(end..).unwrap_or_default();
-        }
-        let Some(body) = body.as_mut() else { continue };
-        let before = answer.seen();
+        let len = socket.read(&mut buf).await.map_err(|e| format!("read: {e}"))?;
+        let (now_ns, before) = (unix_ns(), incoming.seen());
         let mut delays = shared.delays.borrow_mut();
-        let used = body.read(content, |bytes| answer.push(bytes, now_ns, &mut delays))?;
-        if used != content.len() {
-            return Err(format!("{} bytes after the answer", content.len() - used));
-        }
-        filled = 0;
-        shared.tokens.set(shared.tokens.get() + u64::from(answer.seen() - before));
-        if before == 0 && answer.seen() > 0 {
+        incoming.push(buf.get(..len).unwrap_or_default(), now_ns, &mut delays)?;
+        shared.tokens.set(shared.tokens.get() + u64::from(incoming.seen() - before));
+        if before == 0 && incoming.seen() > 0 {
             shared.started.set(shared.started.get() + 1);
         }
-        if body.is_done() {
-            return answer.finish(now_ns, &mut delays);
+        if incoming.is_done() {
+            return incoming.finish(now_ns, &mut delays);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `perf/README.md` lists the modes and their flags. It calls loopback addresses only and every run has an end.
 
 use perf::args::{Args, free_port};
-use perf::{cold, requests, streams};
+use perf::{cancel, cold, requests, scenario, slow, streams};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ const USAGE: &str = "\
 perf-load requests  --address A --api openai|ollama --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P]
 perf-load live      --address A --api openai|ollama --model M --streams N [--ramp 2000] [--hold 3] [--settle 8] [--pid P]
 perf-load rate      --address A --api openai|ollama --model M --streams N [--pid P]
-perf-load cold      --address A [--runs 50] -- PROGRAM [ARGUMENT...]
+perf-load slow      --address A --api openai|ollama --model M --streams N --pid P [--hold 3]
+perf-load cancel    --address A --backend B --api openai|ollama [--runs 50]
+perf-load cold      --address A [--path /] [--runs 50] -- PROGRAM [ARGUMENT...]
 perf-load wait      --address A [--path /] [--seconds 10]
-perf-load free-port
-models: whole, stream-N, paced-N-R (N tokens, R a second)";
+perf-load free-port";
 
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 14] = [
     "address",
+    "backend",
+    "runs",
     "api",
     "model",
     "connections",
@@ -50,8 +53,7 @@ fn run() -> Result<String, String> {
     let _is_a_wish = std::fs::write("/proc/self/timerslack_ns", "1");
     let mut words = std::env::args().skip(1);
     let mode = words.next().unwrap_or_default();
-    let known: Vec<_> = FLAGS.into_iter().chain(["runs"]).collect();
-    let args = Args::parse(words, &known)?;
+    let args = Args::parse(words, &FLAGS)?;
     match mode.as_str() {
         "requests" => requests::run(&requests::Plan {
             address: args.address()?,
@@ -67,13 +69,27 @@ fn run() -> Result<String, String> {
             runtime()?.block_on(streams::live(&plan(&args)?, hold, settle))
         }
         "rate" => runtime()?.block_on(streams::rate(&plan(&args)?)),
-        "cold" => cold::run(args.address()?, args.or("runs", 50)?, &args.command),
+        "slow" => slow::run(&slow::Plan {
+            address: args.address()?,
+            api: args.need("api")?,
+            model: args.need("model")?,
+            readers: args.need("streams")?,
+            hold: seconds(&args, "hold", 3.0)?,
+            pid: args.need("pid")?,
+        }),
+        "cancel" => {
+            cancel::run(args.address()?, args.need("backend")?, args.need("api")?, args.or("runs", 50)?)
+        }
+        "cold" => {
+            let path = args.or("path", "/".to_owned())?;
+            cold::run(args.address()?, &path, args.or("runs", 50)?, &args.command)
+        }
         "wait" => {
             let (path, limit) = (args.or("path", "/".to_owned())?, seconds(&args, "seconds", 10.0)?);
             cold::first_200(args.address()?, &path, limit, None).map(|()| "{\"mode\":\"wait\"}".to_owned())
         }
         "free-port" => free_port().map(|port| port.to_string()),
-        _ => Err(format!("{mode:?}: expected a mode\n{USAGE}")),
+        _ => Err(format!("{mode:?}: expected a mode\n{USAGE}\nmodels: {}", scenario::FORMS)),
     }
 }
 
