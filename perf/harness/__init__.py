@@ -1,0 +1,1 @@
+"""What `perf/run` is made of: contenders, scenarios, rounds, the table and the plots. Standard library only."""
