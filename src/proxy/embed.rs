@@ -60,7 +60,7 @@ pub(super) async fn answer(
             account.hold_model(request.keep_alive);
             collect(&app, &request, asked.answer, asked.sent_at, &account)
                 .await
-                .map_err(|error| error.as_refusal(&request.model, asked.with_client_key))
+                .map_err(|error| error.into_refusal(&request.model, asked.with_client_key))
         }
         Err(error) => Err(error),
     };

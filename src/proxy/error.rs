@@ -45,8 +45,8 @@ pub(super) enum ProxyError {
     Status {
         /// Its status.
         status: StatusCode,
-        /// Its words.
-        error: ApiError,
+        /// Its words, apart: they would make every other failure as large.
+        error: Box<ApiError>,
         /// Whole seconds, when it said how long to wait.
         retry_after: Option<u64>,
         /// The client's own key was sent, not the proxy's.
@@ -173,14 +173,14 @@ impl ProxyError {
     }
 
     /// The same, where nothing was answered yet: what a backend says in the body of a success it means as a refusal.
-    pub(super) fn as_refusal(self, model: &str, with_client_key: bool) -> Self {
+    pub(super) fn into_refusal(self, model: &str, with_client_key: bool) -> Self {
         match self {
             ProxyError::Fault(Fault::Backend(error)) if !error.message.is_empty() => {
                 let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
                 ProxyError::Status {
                     status: status.unwrap_or(StatusCode::BAD_GATEWAY),
                     retry_after: retry_after::of_error(&error),
-                    error,
+                    error: Box::new(error),
                     with_client_key,
                     model: model.to_string(),
                 }
@@ -419,7 +419,7 @@ mod tests {
     fn refused(status: u16, body: &str, with_client_key: bool) -> (u16, String) {
         let error = ProxyError::Status {
             status: StatusCode::from_u16(status).unwrap(),
-            error: ApiError::read(body.as_bytes()),
+            error: Box::new(ApiError::read(body.as_bytes())),
             retry_after: None,
             with_client_key,
             model: "M".to_string(),
@@ -473,7 +473,7 @@ mod tests {
     fn a_failure_inside_a_200_takes_its_own_status() {
         let refused = |body: &str, with_client_key| {
             let fault = ProxyError::Fault(Fault::Backend(ApiError::read(body.as_bytes())));
-            let error = fault.as_refusal("M", with_client_key);
+            let error = fault.into_refusal("M", with_client_key);
             (error.status().as_u16(), error.to_string())
         };
         let said = |status: u16, text: &str| (status, text.to_string());

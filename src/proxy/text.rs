@@ -235,7 +235,7 @@ fn milder(
 async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: Account) -> Reply {
     let Asked { answer, sent_at, with_client_key, scope } = asked;
     let common = question.common();
-    let refused = |error: ProxyError| question.refused(error.as_refusal(&common.model, with_client_key));
+    let refused = |error: ProxyError| question.refused(error.into_refusal(&common.model, with_client_key));
     let wanted = Wanted {
         endpoint: question.endpoint(),
         model: &common.model,

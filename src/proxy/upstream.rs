@@ -293,7 +293,7 @@ impl Upstream {
         ProxyError::Status {
             status,
             retry_after: retry_after::of_answer(status, &headers, &error),
-            error,
+            error: Box::new(error),
             with_client_key: client_key && self.forwards_client_key(),
             model: model.to_string(),
         }
