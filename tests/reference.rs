@@ -66,6 +66,9 @@ fn reference(body: &str) -> Said {
         if finished || choice.is_null() {
             continue;
         }
+        if choice["usage"].is_object() {
+            usage = Some(choice["usage"].clone());
+        }
         let delta = &choice["delta"];
         let reasoning = [&delta["reasoning_content"], &delta["reasoning"]];
         let reasoning =
@@ -82,6 +85,18 @@ fn reference(body: &str) -> Said {
         {
             deltas += u64::from(!text.is_empty());
             said.text(kind, text);
+        }
+        for (kind, text) in parts(&delta["content"]) {
+            deltas += u64::from(!text.is_empty());
+            said.text(kind, &text);
+        }
+        let function = &delta["function_call"];
+        if function.is_object() {
+            if calls.is_empty() {
+                calls.push((0, String::new(), String::new()));
+            }
+            calls[0].1.push_str(function["name"].as_str().unwrap_or_default());
+            calls[0].2.push_str(function["arguments"].as_str().unwrap_or_default());
         }
         for call in delta["tool_calls"].as_array().into_iter().flatten() {
             let index = call["index"].as_u64().unwrap();
@@ -112,6 +127,21 @@ fn reference(body: &str) -> Said {
     said.completion_tokens =
         usage.as_ref().and_then(|usage| usage["completion_tokens"].as_u64()).unwrap_or(deltas);
     said
+}
+
+/// A content that is a list of parts, which may hold parts themselves.
+fn parts(content: &Value) -> Vec<(Kind, String)> {
+    let mut found = Vec::new();
+    for part in content.as_array().into_iter().flatten() {
+        match &part["thinking"] {
+            Value::String(text) => found.push((Kind::Thinking, text.clone())),
+            Value::Array(inner) => found.extend(
+                inner.iter().filter_map(|part| Some((Kind::Thinking, part["text"].as_str()?.to_string()))),
+            ),
+            _ => found.extend(part["text"].as_str().map(|text| (Kind::Content, text.to_string()))),
+        }
+    }
+    found
 }
 
 /// The data of every event, by the WHATWG's grammar read line by line.
@@ -206,7 +236,17 @@ fn chunk() -> impl Strategy<Value = Value> {
         json!({"obfuscation": "x}]\""}),
         json!({"error": null}),
     ]);
+    let shapes = prop::sample::select(vec![
+        json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": " é"}]}]}),
+        json!({"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "a\n"}, {"type": "image_url"}]}),
+        json!({"content": []}),
+    ]);
+    let usage_within = json!({"choices": [{"index": 0, "delta": {"content": "u"}, "usage": {"prompt_tokens": 2, "completion_tokens": 9}}]});
+    let logprobs = json!({"choices": [{"index": 0, "delta": {"content": "p"}, "logprobs": {"content": [{"token": "p", "logprob": -0.5, "bytes": [112], "top_logprobs": []}]}}]});
     prop_oneof![
+        1 => shapes.prop_map(move |delta| of(delta, json!({}))),
+        1 => Just(usage_within),
+        1 => Just(logprobs),
         8 => (field, text.clone(), extra).prop_map(move |(field, text, extra)| of(json!({field: text}), extra)),
         1 => (text.clone(), text).prop_map(move |(one, two)|
             of(json!({"role": "assistant", "content": one, "reasoning": two}), json!({}))),
@@ -244,6 +284,20 @@ fn calls() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
+/// One call in the older form, its arguments in pieces.
+fn function_call() -> impl Strategy<Value = Vec<Value>> {
+    (prop::sample::select(vec!["", "{}", r#"{"x": "é\"}{", "y": [1, 2.50]}"#]), 1usize..6).prop_map(
+        |(arguments, size)| {
+            let delta =
+                |function: Value| json!({"choices": [{"index": 0, "delta": {"function_call": function}}]});
+            let letters: Vec<char> = arguments.chars().collect();
+            let pieces =
+                letters.chunks(size).map(|piece| json!({"arguments": piece.iter().collect::<String>()}));
+            [json!({"name": "old", "arguments": ""})].into_iter().chain(pieces).map(delta).collect()
+        },
+    )
+}
+
 /// A whole body: chunks, calls, a finish or an error, usage, `[DONE]` or none, in one of the framings.
 fn body() -> impl Strategy<Value = String> {
     let finish = prop::sample::select(vec![
@@ -262,8 +316,14 @@ fn body() -> impl Strategy<Value = String> {
     ]);
     let framing =
         (prop::sample::select(vec!["\n", "\r\n", "\r"]), any::<bool>(), any::<bool>(), any::<bool>());
-    (prop::collection::vec(chunk(), 0..12), calls(), finish, behind, framing).prop_map(
-        |(chunks, calls, finish, behind, (end, space, comments, done))| {
+    (
+        prop::collection::vec(chunk(), 0..12),
+        prop_oneof![4 => calls(), 1 => function_call()],
+        finish,
+        behind,
+        framing,
+    )
+        .prop_map(|(chunks, calls, finish, behind, (end, space, comments, done))| {
             let mut body = String::new();
             for chunk in chunks.into_iter().chain(calls).chain([finish]).chain(behind) {
                 if comments {
@@ -275,8 +335,7 @@ fn body() -> impl Strategy<Value = String> {
                 body += &format!("data: [DONE]{end}{end}");
             }
             body
-        },
-    )
+        })
 }
 
 proptest! {
