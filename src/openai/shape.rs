@@ -8,7 +8,7 @@
 //! place gives the same members with the same values, but for that string. `benches/event.rs` fails without it.
 
 use super::{ChatCompletionChunk, Delta};
-use crate::wire::RawStr;
+use crate::wire::{RawStr, same};
 
 /// Past this the comparisons cost what they save, and the copies are kept for the whole answer.
 const MAX_SHAPE_BYTES: usize = 2048;
@@ -36,7 +36,11 @@ impl TextShape {
     #[inline]
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<(TextKind, RawStr<'a>)> {
         let kind = self.kind?;
-        let inside = event.strip_prefix(self.before.as_slice())?.strip_suffix(self.after.as_slice())?;
+        let (before, rest) = event.split_at_checked(self.before.len())?;
+        let (inside, after) = rest.split_at_checked(rest.len().checked_sub(self.after.len())?)?;
+        if !(same(before, &self.before) && same(after, &self.after)) {
+            return None;
+        }
         // Without a text another member may speak in its place: that takes reading in full.
         Some((kind, RawStr::from_inside(inside).filter(|text| !text.is_empty())?))
     }

@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod number;
+mod same;
 mod scan;
 mod split;
 mod sse;
@@ -12,6 +13,7 @@ mod text;
 mod write;
 
 pub use number::Number;
+pub use same::same;
 pub use scan::{JsonError, JsonErrorKind, Kind, MAX_DEPTH, RawJson, Scanner};
 pub use split::ValueEnd;
 pub use sse::{SseDecoder, SseError, SseEvent};
