@@ -4,9 +4,12 @@ use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
 use super::reply::ReplyBody;
+use super::request_body::RequestBody;
 use super::{handler, hangup, health, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
+use bytes::Bytes;
+use hyper::Request;
 use std::fmt;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -136,7 +139,12 @@ async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(),
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = Arc::new(App::new(&config, true).map_err(RunError::CaFile)?);
     let key = config.proxy_key.as_ref().and_then(|key| upstream::key_value(KeyHeader::Bearer, key.expose()));
-    let caller = doctor::Caller::new(address, key).map_err(RunError::Unwell)?;
+    let client = upstream::local_client().map_err(RunError::Unwell)?;
+    let asks = move |question: Request<Bytes>| -> doctor::Asking {
+        let asking = client.request(question.map(RequestBody::of));
+        Box::pin(async { asking.await.map_err(|error| error.to_string()) })
+    };
+    let caller = doctor::Caller::new(Box::new(asks), address, key);
     let report = tokio::select! {
         report = doctor::examine(&caller, models) => report,
         () = serve_app(listener, app, &config, &mut signals) => return Err(RunError::Unwell("stopped".into())),

@@ -10,7 +10,6 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use hyper::http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
@@ -142,11 +141,6 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     }
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_ascii_lowercase())
-}
-
-/// A connection that somebody else made, of the kind that goes to the backend: hyper's client is there once for it.
-pub(super) fn dialled(stream: TcpStream) -> MaybeHttpsStream<Dialled> {
-    MaybeHttpsStream::Http(Dialled { io: TokioIo::new(stream), is_to_proxy: false })
 }
 
 /// A connection to the backend, or to the proxy before it.

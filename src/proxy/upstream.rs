@@ -60,7 +60,7 @@ pub(super) struct Answered {
     pub(super) connection: CaptureConnection,
 }
 
-/// hyper's client, with the one connector and the one body: for each other pair its code would be there once more.
+/// hyper's client, with the one connector and the one body: for another pair its code would be there once more.
 pub(super) type HttpClient = Client<HttpsConnector<Dialer>, RequestBody>;
 
 /// A client for this machine, without a forward proxy.

@@ -10,17 +10,17 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Limited};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
 use tokio::net::TcpStream;
 
-use super::super::request_body::RequestBody;
-use super::super::tunnel::dialled;
 use super::body::Pace;
 use super::wrap::Wrap;
 
@@ -181,7 +181,7 @@ fn summary(told: &Told, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
 
 async fn ask(proxy: SocketAddr, out: &mut dyn Write) -> Result<Told, DemoError> {
     let stream = TcpStream::connect(proxy).await.map_err(|error| DemoError::Connect(proxy, error))?;
-    let (sender, connection) = handshake(dialled(stream)).await.map_err(DemoError::Http)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(DemoError::Http)?;
     let (mut exchange, mut connection) = (pin!(exchange(sender, proxy, out)), pin!(connection));
     let ended = tokio::select! {
         biased;
@@ -196,13 +196,13 @@ async fn ask(proxy: SocketAddr, out: &mut dyn Write) -> Result<Told, DemoError> 
 }
 
 async fn exchange(
-    mut sender: SendRequest<RequestBody>,
+    mut sender: SendRequest<Full<Bytes>>,
     proxy: SocketAddr,
     out: &mut dyn Write,
 ) -> Result<Told, DemoError> {
     let question =
         format!(r#"{{"model":"demo","messages":[{{"role":"user","content":"{QUESTION}"}}],"stream":true}}"#);
-    let mut request = Request::new(RequestBody::of(question.into()));
+    let mut request = Request::new(Full::new(Bytes::from(question)));
     *request.method_mut() = hyper::Method::POST;
     *request.uri_mut() = hyper::Uri::from_static("/api/chat");
     request.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));

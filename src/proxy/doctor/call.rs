@@ -1,14 +1,15 @@
 //! [`Caller`]: one request of a client, and everything that came back.
 
-use super::super::request_body::RequestBody;
-use super::super::upstream::{HttpClient, local_client};
-use crate::wire::Scanner;
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::Request;
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response};
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// A short answer takes seconds; a model that has to be loaded first, a minute or two.
@@ -16,9 +17,14 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// The longest answer is a list of models, some hundred bytes each; all answers are held until the end.
 const MAX_BODY: usize = 4 << 20;
 
+/// The head of an answer on its way, or why none comes.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Response<Incoming>, String>> + Send>>;
+/// How a request is sent. It is given to the doctor, so that there is one HTTP client in the program.
+pub(crate) type Asks = Box<dyn Fn(Request<Bytes>) -> Asking + Send + Sync>;
+
 /// Sends requests to the proxy.
 pub(crate) struct Caller {
-    client: HttpClient,
+    asks: Asks,
     proxy: SocketAddr,
     key: Option<HeaderValue>,
 }
@@ -32,11 +38,8 @@ pub(super) struct Heard {
 
 impl Caller {
     /// Calls the proxy at this address; `key` is the value of `Authorization`, where clients must send one.
-    ///
-    /// # Errors
-    /// As of [`local_client`].
-    pub(crate) fn new(proxy: SocketAddr, key: Option<HeaderValue>) -> Result<Self, String> {
-        Ok(Caller { client: local_client()?, proxy, key })
+    pub(crate) fn new(asks: Asks, proxy: SocketAddr, key: Option<HeaderValue>) -> Self {
+        Caller { asks, proxy, key }
     }
 
     /// Whether clients must show a key.
@@ -63,9 +66,8 @@ impl Caller {
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, key);
         }
-        let request = request.body(RequestBody::of(body.into())).map_err(|error| error.to_string())?;
-        let answer =
-            self.client.request(request).await.map_err(|error| format!("no answer came: {error}"))?;
+        let request = request.body(body.into()).map_err(|error| error.to_string())?;
+        let answer = (self.asks)(request).await.map_err(|error| format!("no answer came: {error}"))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
@@ -120,10 +122,29 @@ impl Heard {
     }
 }
 
-/// Reads JSON of a peer's. The scanner's depth limit comes before the parser that builds a tree.
+/// Reads JSON of a peer's.
 pub(super) fn read(text: &[u8]) -> Option<OwnedValue> {
-    Scanner::new(text.trim_ascii()).value().ok()?;
-    simd_json::to_owned_value(&mut text.to_vec()).ok()
+    if is_deep(text) { None } else { simd_json::to_owned_value(&mut text.to_vec()).ok() }
+}
+
+/// Whether it nests deeper than any answer does: a tree of it is let go by recursion.
+fn is_deep(text: &[u8]) -> bool {
+    const DEEPEST: usize = 128;
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => depth += 1,
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return true;
+        }
+    }
+    false
 }
 
 /// The text of an error, in Ollama's shape or in OpenAI's.

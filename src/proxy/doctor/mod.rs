@@ -15,5 +15,5 @@ mod judge;
 mod probe;
 mod report;
 
-pub(super) use call::Caller;
+pub(super) use call::{Asking, Caller};
 pub(super) use examine::examine;
