@@ -1,5 +1,5 @@
 /* The options of mimalloc, for the feature of that name. Its defaults (huge pages, freed pages kept) are for programs that
-   own their machine. perf/figures --binary musl=PATH --binary mimalloc=PATH shows what is left of the difference. */
+   own their machine. perf/run --binary musl=PATH --binary mimalloc=PATH shows what is left of the difference. */
 #include <mimalloc.h>
 
 /* 101 comes before the library's own start, which reads these. */

@@ -170,7 +170,7 @@ class Predecessor(Contender):
     """ollama-openai-proxy 0.7.0, which this project continues."""
 
     name = "0.7.0"
-    api = "ollama"
+    api = "ollama-0.7"
     is_must = False
     is_small = True
     ready_path = "/api/version"

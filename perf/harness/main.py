@@ -157,8 +157,8 @@ def heading(given, stick, count, load_average):
         f"# {PROGRAM} {version}: {'a quick look' if given.quick else 'figures'}",
         "",
         f"Machine: {model}, {count_cpus} processors, Linux {platform.release()}, {platform.machine()}; {pinning}.",
-        f"Medians of {count} interleaved round{'s' * (count > 1)}; in brackets the ratio to nginx (median of the ratios within",
-        f"a round). Load average before the run {' '.join(load_average)}. Every answer was checked to the byte. Command:",
+        f"Medians of {count} interleaved round{'s' * (count > 1)}; in brackets the ratio to nginx (median of the ratios",
+        f"within a round). Load average before the run {' '.join(load_average)}. Every answer was checked. Command:",
         "",
         f"    {words}",
         "",
@@ -174,8 +174,8 @@ def page(header, figures, chosen, runners, skipped):
         given = scenarios.SMALL
         lines += [
             f"{' and '.join(small)} got loads they can carry: {given['rate']} requests a second or fewer,",
-            f"{given['streams']} streams of {given['tokens']} tokens at full rate, {given['paced']} paced ones. Processor time",
-            "can be compared, latency flatters them.",
+            f"{given['streams']} streams of {given['tokens']} tokens at full rate, {given['paced']} paced ones. Processor",
+            "time can be compared, latency flatters them.",
             "",
         ]
     missing = [*(f"- {reason}" for reason in skipped), *table.faults(figures, chosen)]
@@ -190,20 +190,21 @@ def draw(figures, runners, plan):
         values = figures.of(scenario, name, field)
         return median(values.values()) / divisor if values else None
 
-    names = [runner.name for runner in runners]
     quantiles = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "max": "max"}
-    latency = {name: [middle("whole-32", name, f"total_{q}_us") for q in quantiles.values()] for name in names}
+    # The Python programs had another load, so their latency stands in the table only.
+    alike = [runner.name for runner in runners if not runner.is_small]
+    latency = {name: [middle("whole-32", name, f"total_{q}_us") for q in quantiles.values()] for name in alike}
     kinds = {"1 event a write": "stream", "16 a write": "packed", "cut each 7 bytes": "cut", "paced": "paced"}
-    programs = [name for name in names if name != "direct"]
+    programs = [runner.name for runner in runners if runner.name != "direct"]
     cpu = {name: [middle(kind, name, "cpu_us_per_token") for kind in kinds.values()] for name in programs}
     memory = {name: [middle("memory", name, f"rss_kib_{n}", 1024) for n in plan.memory] for name in programs}
     charts = {
         "latency": plots.lines(
-            "Whole small chat, 32 connections: latency", "percentile", "µs", list(quantiles), filled(latency)
+            "Latency of a whole small chat, 32 connections (logarithmic)", "percentile", "µs", list(quantiles), filled(latency)
         ),
-        "cpu": plots.bars("Processor time per token", "µs", list(kinds), filled(cpu)),
+        "cpu": plots.bars("Processor time per token (logarithmic)", "µs", list(kinds), filled(cpu)),
         "memory": plots.lines(
-            "Memory under live streams", "streams", "RSS, MiB", [f"{n:,}" for n in plan.memory], filled(memory)
+            "Memory under live streams (logarithmic)", "streams", "RSS, MiB", [f"{n:,}" for n in plan.memory], filled(memory)
         ),
     }
     return {name: chart for name, chart in charts.items() if chart}

@@ -14,6 +14,8 @@ pub enum Api {
     OpenAi,
     /// The proxy's: one JSON object a line.
     Ollama,
+    /// The predecessor's: Ollama's, but its streamed chats have their text in `response`, end twice and count nothing.
+    Ollama07,
 }
 
 impl Api {
@@ -21,7 +23,15 @@ impl Api {
     fn usage(self) -> &'static [u8] {
         match self {
             Self::OpenAi => b"\"completion_tokens\":",
-            Self::Ollama => b"\"eval_count\":",
+            Self::Ollama | Self::Ollama07 => b"\"eval_count\":",
+        }
+    }
+
+    /// Before the text of a line.
+    fn content(self, expected: &Expected) -> &'static [u8] {
+        match (self, expected) {
+            (Self::Ollama07, Expected::Tokens(_)) => b"\"response\":",
+            _ => b"\"content\":",
         }
     }
 }
@@ -32,6 +42,7 @@ impl FromStr for Api {
         match word {
             "openai" => Ok(Self::OpenAi),
             "ollama" => Ok(Self::Ollama),
+            "ollama-0.7" => Ok(Self::Ollama07),
             _ => Err(()),
         }
     }
@@ -139,6 +150,7 @@ impl Answer {
         };
         let object = match (self.api, &self.expected) {
             (_, _) if line.is_empty() => return Ok(()),
+            (Api::Ollama07, Expected::Tokens(_)) if self.is_done && is_last(line) => return Ok(()),
             _ if self.is_done => return fault("a line after the last"),
             (Api::OpenAi, Expected::Tokens(_)) => match line.strip_prefix(b"data: ") {
                 Some(b"[DONE]") => {
@@ -168,7 +180,8 @@ impl Answer {
                 self.check_tokens(now_ns, delays)?;
                 // Only the lines after the last token can hold these; the others are not searched for them.
                 if self.seen == tokens {
-                    self.is_done = self.api == Api::Ollama && is_last(object);
+                    self.is_done = self.api != Api::OpenAi && is_last(object);
+                    self.saw_usage |= self.is_done && self.api == Api::Ollama07;
                     if let Some(count) = number_after(object, self.api.usage()) {
                         self.saw_usage = count == u64::from(tokens);
                     }
@@ -180,13 +193,13 @@ impl Answer {
 
     /// Unescapes the line's content onto `text`.
     fn take_content(&mut self, object: &[u8]) -> Result<(), String> {
-        const KEY: &[u8] = b"\"content\":";
-        let at_last = object.get(self.content_at..).is_some_and(|rest| rest.starts_with(KEY));
+        let key = self.api.content(&self.expected);
+        let at_last = object.get(self.content_at..).is_some_and(|rest| rest.starts_with(key));
         if !at_last {
-            let Some(at) = find(object, KEY) else { return Ok(()) };
+            let Some(at) = find(object, key) else { return Ok(()) };
             self.content_at = at;
         }
-        let value = object.get(self.content_at + KEY.len()..).unwrap_or_default();
+        let value = object.get(self.content_at + key.len()..).unwrap_or_default();
         // Null is no content; Python's writer puts a space after the colon.
         match value.strip_prefix(b" ").unwrap_or(value).strip_prefix(b"\"") {
             Some(string) => unescape(string, &mut self.text),
@@ -316,6 +329,17 @@ mod tests {
     fn a_stream_written_with_spaces_passes() {
         let wire = ollama(9, 9).replace("\":", "\": ");
         assert_eq!(read(Api::Ollama, stream(9), wire.as_bytes(), 50), Ok(9));
+    }
+
+    #[test]
+    fn the_predecessor_s_stream_passes_in_its_own_dialect_only_and_not_with_a_lost_token() {
+        let line = |n| format!("{{\"response\": \"{}\", \"done\": false}}\n", content(n));
+        let last = "{\"response\": \"\", \"done\": true}\n".repeat(2);
+        let wire = |tokens: std::ops::Range<u32>| tokens.map(line).collect::<String>() + &last;
+        assert_eq!(read(Api::Ollama07, stream(9), wire(0..9).as_bytes(), 50), Ok(9));
+        assert!(read(Api::Ollama, stream(9), wire(0..9).as_bytes(), 50).is_err());
+        assert!(read(Api::Ollama07, stream(9), wire(0..8).as_bytes(), 50).is_err());
+        assert!(read(Api::Ollama07, stream(9), wire(1..9).as_bytes(), 50).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::cold::get;
 use crate::incoming::Incoming;
 use crate::report::{Report, histogram};
 use crate::request::Request;
+use crate::requests::read_fault;
 use crate::{clock::unix_ns, scenario::Scenario};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -51,7 +52,7 @@ fn first_token(address: SocketAddr, api: Api, request: &Request) -> Result<TcpSt
     let mut incoming = Incoming::new(api, Scenario::Hang, request);
     let (mut buf, mut delays) = ([0; 4096], histogram()?);
     while incoming.seen() == 0 {
-        let len = socket.read(&mut buf).map_err(fault)?;
+        let len = socket.read(&mut buf).map_err(|e| read_fault(&e))?;
         incoming.push(buf.get(..len).unwrap_or_default(), unix_ns(), &mut delays)?;
     }
     Ok(socket)

@@ -29,8 +29,8 @@ impl Request {
         let path = match (api, scenario) {
             (Api::OpenAi, Scenario::Embed { .. }) => "/v1/embeddings",
             (Api::OpenAi, _) => "/v1/chat/completions",
-            (Api::Ollama, Scenario::Embed { .. }) => "/api/embed",
-            (Api::Ollama, _) => "/api/chat",
+            (Api::Ollama | Api::Ollama07, Scenario::Embed { .. }) => "/api/embed",
+            (Api::Ollama | Api::Ollama07, _) => "/api/chat",
         };
         let body = match scenario {
             Scenario::Embed { inputs, .. } => {
@@ -96,7 +96,7 @@ fn chat(api: Api, model: &str, scenario: Scenario) -> String {
              \"image_url\":{{\"url\":\"data:image/png;base64,{}\"}}}}]}}",
             picture(bytes)
         ),
-        (Scenario::Image { bytes }, Api::Ollama) => {
+        (Scenario::Image { bytes }, Api::Ollama | Api::Ollama07) => {
             write!(body, "{{\"role\":\"user\",\"content\":\"{nonce}\",\"images\":[\"{}\"]}}", picture(bytes))
         }
         _ => write!(body, "{{\"role\":\"user\",\"content\":\"{nonce}\"}}"),

@@ -136,6 +136,14 @@ fn wait_until(due: Instant, may_spin: bool) {
     }
 }
 
+/// What a failed read means; an expired timeout has a code that says nothing.
+pub(crate) fn read_fault(fault: &std::io::Error) -> String {
+    match fault.kind() {
+        std::io::ErrorKind::WouldBlock => "no answer for 10 s".to_owned(),
+        _ => format!("read: {fault}"),
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
@@ -165,7 +173,7 @@ impl Caller {
         let mut incoming = Incoming::new(self.api, self.scenario, &self.request);
         let mut is_first = true;
         loop {
-            let len = self.stream.read(&mut self.buf).map_err(|e| format!("read: {e}"))?;
+            let len = self.stream.read(&mut self.buf).map_err(|e| read_fault(&e))?;
             let (arrived, now_ns) = (due.elapsed(), unix_ns());
             incoming.push(self.buf.get(..len).unwrap_or_default(), now_ns, &mut self.delays)?;
             if is_first && (incoming.seen() > 0 || incoming.is_done()) {

@@ -8,6 +8,7 @@ use crate::incoming::Incoming;
 use crate::process::rss_kib;
 use crate::report::{Report, histogram};
 use crate::request::Request;
+use crate::requests::read_fault;
 use crate::{clock::unix_ns, scenario::Scenario};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -75,7 +76,7 @@ fn read(plan: &Plan) -> Result<u32, String> {
     let (mut buf, mut delays) = ([0; BITE], histogram()?);
     let end = Instant::now() + plan.hold;
     while Instant::now() < end {
-        let len = socket.read(&mut buf).map_err(fault)?;
+        let len = socket.read(&mut buf).map_err(|e| read_fault(&e))?;
         incoming.push(buf.get(..len).unwrap_or_default(), unix_ns(), &mut delays)?;
         thread::sleep(REST);
     }

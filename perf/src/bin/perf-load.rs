@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "\
-perf-load requests  --address A --api openai|ollama --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P]
+perf-load requests  --address A --api openai|ollama|ollama-0.7 --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P]
 perf-load live      --address A --api openai|ollama --model M --streams N [--ramp 2000] [--hold 3] [--settle 8] [--pid P]
 perf-load rate      --address A --api openai|ollama --model M --streams N [--pid P]
 perf-load slow      --address A --api openai|ollama --model M --streams N --pid P [--hold 3]
