@@ -104,12 +104,18 @@ impl LineHead {
 
     /// The rest of the line, behind the text. `logprobs` is the inside of the array, left out when empty.
     pub fn end_text(&self, logprobs: &[u8], out: &mut BytesMut) {
-        out.put_slice(match self.endpoint {
-            Endpoint::Chat => br#""},"done":false"#,
-            Endpoint::Generate => br#"","done":false"#,
-        });
-        put_list(",\"logprobs\":", logprobs, out);
-        out.put_slice(b"}\n");
+        let end: &[u8] = match self.endpoint {
+            Endpoint::Chat => b"\"},\"done\":false}\n",
+            Endpoint::Generate => b"\",\"done\":false}\n",
+        };
+        match end.strip_suffix(b"}\n") {
+            Some(end) if !logprobs.is_empty() => {
+                out.put_slice(end);
+                put_list(",\"logprobs\":", logprobs, out);
+                out.put_slice(b"}\n");
+            }
+            _ => out.put_slice(end),
+        }
     }
 
     /// A line that carries something but does not end the answer.

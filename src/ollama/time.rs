@@ -43,23 +43,24 @@ impl Timestamp {
     pub fn write(self, out: &mut BytesMut) {
         self.write_to_the_second(out);
         let ns = self.unix_ns % 1_000_000_000;
-        if ns > 0 {
-            out.put_u8(b'.');
-            let (mut fraction, mut width) = (ns, 9);
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                width -= 1;
-            }
-            digits(out, fraction, width);
+        if ns == 0 {
+            return out.put_u8(b'Z');
         }
-        out.put_u8(b'Z');
+        let [f0, f1, f2, f3, f4, f5, f6, f7, f8] = digits(ns);
+        let mut fraction = [b'.', f0, f1, f2, f3, f4, f5, f6, f7, f8, b'Z'];
+        let zeros = fraction.iter().rev().skip(1).take_while(|digit| **digit == b'0').count();
+        let end = fraction.len() - 1 - zeros;
+        if let Some(last) = fraction.get_mut(end) {
+            *last = b'Z';
+        }
+        out.put_slice(fraction.get(..=end).unwrap_or_default());
     }
 
     /// Appends the text with six digits and an offset in numbers: Python before 3.11 reads no other fraction and no `Z`.
     pub fn write_micros(self, out: &mut BytesMut) {
         self.write_to_the_second(out);
         out.put_u8(b'.');
-        digits(out, self.unix_ns / 1000 % 1_000_000, 6);
+        out.put_slice(&digits::<6>(self.unix_ns / 1000 % 1_000_000));
         out.put_slice(b"+00:00");
     }
 
@@ -67,24 +68,24 @@ impl Timestamp {
         let seconds = self.unix_ns / 1_000_000_000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);
-        digits(out, year, 4);
-        out.put_u8(b'-');
-        digits(out, month, 2);
-        out.put_u8(b'-');
-        digits(out, day, 2);
-        out.put_u8(b'T');
-        digits(out, second / 3600, 2);
-        out.put_u8(b':');
-        digits(out, second / 60 % 60, 2);
-        out.put_u8(b':');
-        digits(out, second % 60, 2);
+        let ([y0, y1, y2, y3], [m0, m1], [d0, d1]) = (digits(year), digits(month), digits(day));
+        let [h0, h1] = digits(second / 3600);
+        let ([n0, n1], [s0, s1]) = (digits(second / 60 % 60), digits(second % 60));
+        out.put_slice(&[
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1,
+        ]);
     }
 }
 
-fn digits(out: &mut BytesMut, number: u64, width: u32) {
-    for place in (0..width).rev() {
-        out.put_u8(b'0' + (number / 10u64.pow(place) % 10) as u8);
+/// The last digits of a number, which every read of a stream needs many of.
+#[inline]
+fn digits<const N: usize>(number: u64) -> [u8; N] {
+    let (mut digits, mut rest) = ([b'0'; N], number);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
+    digits
 }
 
 /// Year, month and day of the given day since 1970-01-01. Years begin in March here, so that the leap day is last.

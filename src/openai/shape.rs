@@ -8,7 +8,7 @@
 //! place gives the same members with the same values, but for that string. `benches/event.rs` fails without it.
 
 use super::{ChatCompletionChunk, Delta};
-use crate::wire::{RawStr, same};
+use crate::wire::{RawStr, are_equal};
 
 /// Past this the comparisons cost what they save, and the copies are kept for the whole answer.
 const MAX_SHAPE_BYTES: usize = 2048;
@@ -38,7 +38,8 @@ impl TextShape {
         let kind = self.kind?;
         let (before, rest) = event.split_at_checked(self.before.len())?;
         let (inside, after) = rest.split_at_checked(rest.len().checked_sub(self.after.len())?)?;
-        if !(same(before, &self.before) && same(after, &self.after)) {
+        // The end first: what differs from event to event (padding, a reason) stands there, behind the text.
+        if !(are_equal(after, &self.after) && are_equal(before, &self.before)) {
             return None;
         }
         // Without a text another member may speak in its place: that takes reading in full.

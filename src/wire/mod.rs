@@ -4,16 +4,16 @@
 //! caller and can be cut anywhere; short input is "nothing yet", never an error.
 #![deny(clippy::indexing_slicing)]
 
+mod equal;
 mod number;
-mod same;
 mod scan;
 mod split;
 mod sse;
 mod text;
 mod write;
 
+pub use equal::are_equal;
 pub use number::Number;
-pub use same::same;
 pub use scan::{JsonError, JsonErrorKind, Kind, MAX_DEPTH, RawJson, Scanner};
 pub use split::ValueEnd;
 pub use sse::{SseDecoder, SseError, SseEvent};

@@ -211,6 +211,10 @@ fn copy(bytes: &[u8], known_ascii: bool, out: &mut BytesMut) {
         out.put_slice(bytes);
         return;
     }
+    // Nearly always so, and told faster than chunk by chunk.
+    if std::str::from_utf8(bytes).is_ok() {
+        return copy_valid(bytes, out);
+    }
     for chunk in bytes.utf8_chunks() {
         copy_valid(chunk.valid().as_bytes(), out);
         if !chunk.invalid().is_empty() {
