@@ -7,6 +7,7 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 
 from .stick import Fault
 
@@ -221,16 +222,16 @@ def tree_size(roots):
     return sum(os.lstat(path).st_size for path in files if not path.endswith(".pyc"))
 
 
-def find_nginx(may_install):
-    """The path of nginx; installed from Debian if that may be."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found is None and may_install and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing nginx", flush=True)
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "nginx-light"]):
+def find_program(name, package, may_install):
+    """The path of a program; installed from Debian if that may be."""
+    paths = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin"
+    if shutil.which(name, path=paths) is None and may_install and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"installing {package}", file=sys.stderr, flush=True)
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
             subprocess.run(command, stdout=subprocess.DEVNULL, timeout=INSTALL_LIMIT_S)
-        found = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    found = shutil.which(name, path=paths)
     if found is None:
-        raise Fault("nginx is missing; install it (Debian: apt-get install nginx-light)")
+        raise Fault(f"{name} is missing; install it (Debian: apt-get install {package})")
     return found
 
 
@@ -243,7 +244,7 @@ def venv_with(cache, name, requirement, python, may_install):
     if not may_install:
         raise Fault("not installed yet; a full run installs it")
     interpreter = find_python(python)
-    print(f"installing {requirement}", flush=True)
+    print(f"installing {requirement}", file=sys.stderr, flush=True)
     shutil.rmtree(venv, ignore_errors=True)
     for command in (
         [interpreter, "-m", "venv", venv],

@@ -22,7 +22,7 @@ DESCRIPTORS = 2 * 5000 + 500
 
 
 def flags():
-    keys = [scenario.key for scenario in scenarios.all_scenarios(scenarios.FULL, True, True)]
+    keys = [scenario.key for scenario in scenarios.all_scenarios(scenarios.FULL, True, True, "strace")]
     parser = argparse.ArgumentParser(
         prog="perf/run",
         description="Measures direct calls, nginx, this proxy and two Python programs, interleaved, round by round. "
@@ -79,7 +79,8 @@ def run(given):
         stick.start_backend(cert)
         runners, skipped = choose(stick, binaries, cert, given.quick)
         plan = scenarios.QUICK if given.quick else scenarios.FULL
-        chosen = scenarios.all_scenarios(plan, bool(cert), stick.is_pinned)
+        strace = None if given.quick else find_strace(skipped)
+        chosen = scenarios.all_scenarios(plan, bool(cert), stick.is_pinned, strace)
         if given.quick:
             chosen = scenarios.for_quick(chosen)
         if given.only:
@@ -123,7 +124,8 @@ def build():
 
 def choose(stick, binaries, cert, is_quick):
     """Who takes part, and why the others do not."""
-    runners = [contenders.Contender(stick), contenders.Nginx(stick, contenders.find_nginx(not is_quick))]
+    nginx = contenders.find_program("nginx", "nginx-light", not is_quick)
+    runners = [contenders.Contender(stick), contenders.Nginx(stick, nginx)]
     runners += [contenders.Ours(stick, label, path, cert) for label, path in binaries]
     skipped = []
     cache = os.path.join(HOME, ".cache", "perf")
@@ -139,6 +141,14 @@ def choose(stick, binaries, cert, is_quick):
             skipped.append(f"{kind.name}: {fault}")
             print(f"skipped: {kind.name}: {fault}", file=sys.stderr)
     return runners, skipped
+
+
+def find_strace(skipped):
+    try:
+        return contenders.find_program("strace", "strace", True)
+    except Fault as fault:
+        skipped.append(f"system calls: {fault}")
+        return None
 
 
 def heading(given, stick, count, load_average):
@@ -157,8 +167,8 @@ def heading(given, stick, count, load_average):
         f"# {PROGRAM} {version}: {'a quick look' if given.quick else 'figures'}",
         "",
         f"Machine: {model}, {count_cpus} processors, Linux {platform.release()}, {platform.machine()}; {pinning}.",
-        f"Medians of {count} interleaved round{'s' * (count > 1)}; in brackets the ratio to nginx (median of the ratios",
-        f"within a round). Load average before the run {' '.join(load_average)}. Every answer was checked. Command:",
+        f"Medians of {count} interleaved round{'s' * (count > 1)}; in brackets the ratio to nginx (median of the",
+        f"ratios within a round). Load average before the run {' '.join(load_average)}. Every answer was checked. Command:",
         "",
         f"    {words}",
         "",
@@ -174,8 +184,8 @@ def page(header, figures, chosen, runners, skipped):
         given = scenarios.SMALL
         lines += [
             f"{' and '.join(small)} got loads they can carry: {given['rate']} requests a second or fewer,",
-            f"{given['streams']} streams of {given['tokens']} tokens at full rate, {given['paced']} paced ones. Processor",
-            "time can be compared, latency flatters them.",
+            f"{given['streams']} streams of {given['tokens']} tokens at full rate, {given['paced']} paced ones.",
+            "Processor time can be compared, latency flatters them.",
             "",
         ]
     missing = [*(f"- {reason}" for reason in skipped), *table.faults(figures, chosen)]
@@ -198,13 +208,13 @@ def draw(figures, runners, plan):
     programs = [runner.name for runner in runners if runner.name != "direct"]
     cpu = {name: [middle(kind, name, "cpu_us_per_token") for kind in kinds.values()] for name in programs}
     memory = {name: [middle("memory", name, f"rss_kib_{n}", 1024) for n in plan.memory] for name in programs}
+    title = "Latency of a whole small chat, 32 connections (logarithmic)"
+    counts = [f"{streams:,}" for streams in plan.memory]
     charts = {
-        "latency": plots.lines(
-            "Latency of a whole small chat, 32 connections (logarithmic)", "percentile", "µs", list(quantiles), filled(latency)
-        ),
+        "latency": plots.lines(title, "percentile", "µs", list(quantiles), filled(latency)),
         "cpu": plots.bars("Processor time per token (logarithmic)", "µs", list(kinds), filled(cpu)),
         "memory": plots.lines(
-            "Memory under live streams (logarithmic)", "streams", "RSS, MiB", [f"{n:,}" for n in plan.memory], filled(memory)
+            "Memory under live streams (logarithmic)", "streams", "RSS, MiB", counts, filled(memory)
         ),
     }
     return {name: chart for name, chart in charts.items() if chart}

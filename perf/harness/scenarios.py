@@ -6,6 +6,8 @@ A figure is `(field of the report, title, unit, divisor)`. `README.md` has the r
 from dataclasses import dataclass
 from typing import Callable
 
+from .calls import counting
+
 CPU_REQUEST = ("cpu_us_per_request", "CPU per request", "µs", 1)
 CPU_TOKEN = ("cpu_us_per_token", "CPU per token", "µs", 1)
 P50 = ("total_p50_us", "latency p50", "µs", 1)
@@ -21,12 +23,18 @@ AFTER = ("after_kib", "memory after all are closed (RSS)", "MiB", 1024)
 IDLE = ("idle_kib", "memory at rest (RSS)", "MiB", 1024)
 GIVEN_BACK = ("given_back", "of that given back when all are closed", "%", 1)
 SLOW = ("rss_growth_kib", "memory grown by (RSS)", "MiB", 1024)
+CALLS = [
+    ("calls_request", "per whole small chat", "", 1),
+    ("calls_stream", "per token, 1 event a write", "", 1),
+    ("calls_packed", "per token, 16 events a write", "", 1),
+    ("calls_paced", "per token, paced, 100 tokens a stream", "", 1),
+]
 COLD50 = ("cold_p50_ms", "to the first 200, p50", "ms", 1)
 COLD99 = ("cold_max_ms", "to the first 200, slowest", "ms", 1)
 SIZE = ("bytes", "on disk", "MB", 1e6)
 
-# What a Python program is given: a second of our work is minutes of theirs. 200 tokens fit into one read of 64 KiB; where
-# a read ends inside an event, 0.7.0 loses that event.
+# What a Python program is given: a second of our work is minutes of theirs. 200 tokens fit into one read of 64 KiB;
+# where a read ends inside an event, 0.7.0 loses that event.
 SMALL = {"rate": 10, "streams": 2, "tokens": 200, "paced": 20, "memory": (1, 100), "runs": 10, "cold": 3}
 
 
@@ -171,6 +179,23 @@ def cold(plan):
     return run
 
 
+def system_calls(strace):
+    """Of few but enough, since each costs twenty times as much under strace."""
+    def streams(model, count):
+        flags = {"model": model, "streams": count}
+        return lambda stick, contender: stick.load("rate", flags={**target(contender), **flags})
+
+    def whole(stick, contender):
+        return stick.load("requests", flags={**target(contender), "model": "whole", "rate": 200, "seconds": 1})
+
+    return counting(strace, [
+        ("calls_request", whole, "requests"),
+        ("calls_stream", streams("stream-500", 32), "tokens"),
+        ("calls_packed", streams("packed-1000-16", 32), "tokens"),
+        ("calls_paced", streams("paced-100-25", 40), "tokens"),
+    ])
+
+
 def over_tls(run):
     """The same with a backend that speaks TLS."""
 
@@ -203,7 +228,7 @@ def target(contender):
     return {"address": contender.address, "api": contender.api, "pid": contender.pid}
 
 
-def all_scenarios(plan, has_tls, is_pinned):
+def all_scenarios(plan, has_tls, is_pinned, strace):
     """The plan, in the order of the table."""
     whole = [CPU_REQUEST, P50, P99]
     rate = [CPU_TOKEN, TOKENS]
@@ -234,6 +259,9 @@ def all_scenarios(plan, has_tls, is_pinned):
         Scenario("memory", "Live streams at 1 token/s", memory(plan), resident, no_process, rounds=2, is_fresh=True),
         Scenario("cold", "Cold start", cold(plan), [COLD50, COLD99], no_process, rounds=3),
     ]
+    if strace:
+        scenarios.append(Scenario("calls", "System calls, counted by strace", system_calls(strace), CALLS,
+                                  no_process + large, rounds=1))
     if has_tls:
         wrapped = over_tls(requests(plan, "whole", 1000, 32)), over_tls(full_rate(plan, "stream", part=0.4))
         scenarios[11:11] = [

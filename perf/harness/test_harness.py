@@ -3,7 +3,7 @@
 import unittest
 from xml.etree import ElementTree
 
-from . import contenders, plots, rounds, scenarios, table
+from . import calls, contenders, plots, rounds, scenarios, table
 from .stick import Fault
 
 
@@ -94,6 +94,17 @@ def fails(_stick, _contender):
     raise Fault("wrong byte")
 
 
+class Calls(unittest.TestCase):
+    def test_the_total_is_the_number_of_calls_with_and_without_errors(self):
+        head = "% time     seconds  usecs/call     calls    errors syscall\n------ ----------- -----------\n"
+        line = " 60.00    0.000600           2       300        {} read\n"
+        for errors in ("12", ""):
+            last = f"100.00    0.001000           2       450 {errors} total"
+            self.assertEqual(calls.total(head + line.format("12") + last), 450)
+        with self.assertRaises(Fault):
+            calls.total("strace: Process 1 detached\n")
+
+
 class Plots(unittest.TestCase):
     def test_lines_are_well_formed_and_hold_every_point(self):
         svg = plots.lines("a & b", "x", "µs", ["p50", "p99"], {"nginx": [20, 300], "<ours>": [10, None]})
@@ -121,7 +132,7 @@ def count(svg, name):
 
 class Plan(unittest.TestCase):
     def test_scenarios_have_names_of_their_own(self):
-        keys = [scenario.key for scenario in scenarios.all_scenarios(scenarios.FULL, True, True)]
+        keys = [scenario.key for scenario in scenarios.all_scenarios(scenarios.FULL, True, True, "strace")]
         self.assertEqual(len(keys), len(set(keys)))
 
     def test_nginx_neither_buffers_nor_closes(self):
