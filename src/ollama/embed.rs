@@ -69,14 +69,14 @@ impl<'a> EmbedRequest<'a> {
         members(body, |name, value| {
             match name {
                 b"model" => model = string("model", value)?,
-                b"input" if is_embed => texts = input(value)?,
+                b"input" if is_embed => texts = input(value.value()?)?,
                 b"prompt" if !is_embed => texts = one(string("prompt", value)?),
                 b"truncate" if is_embed => truncate = boolean("truncate", value)?.unwrap_or(true),
-                b"dimensions" if is_embed => dimensions = positive("dimensions", value)?,
+                b"dimensions" if is_embed => dimensions = positive("dimensions", value.value()?)?,
                 b"images" => refuse_images(value)?,
-                b"keep_alive" => keep_alive = KeepAlive::read(value)?,
+                b"keep_alive" => keep_alive = KeepAlive::read(value.value()?)?,
                 // They are about loading and sampling; what is wrong with them is said all the same.
-                b"options" => drop(Options::read(value)?),
+                b"options" => drop(Options::read(value.value()?)?),
                 _ => {}
             }
             Ok(())
@@ -129,8 +129,8 @@ fn positive(field: &str, value: RawJson<'_>) -> Result<Option<u64>, RequestError
     }
 }
 
-fn refuse_images(value: RawJson<'_>) -> Result<(), RequestError> {
-    if list("images", value, &mut Room::default(), |_, _, _| Ok(()))?.is_empty() {
+fn refuse_images(value: &mut Scanner<'_>) -> Result<(), RequestError> {
+    if list("images", value, &mut Room::default(), |_, image, _| Ok(image.value()?))?.is_empty() {
         return Ok(());
     }
     Err(RequestError::new("images: only texts can be embedded; leave it out"))
@@ -168,6 +168,13 @@ impl EmbedWriter {
         json.begin_array();
         numbers.for_each(|number| json.number(number));
         json.end_array();
+    }
+
+    /// One vector, whose numbers are laid already.
+    pub fn laid_vector(&mut self, numbers: &[u8], out: &mut BytesMut) {
+        let begin: &[u8] = if self.has_vector { b",[" } else { b"[" };
+        self.has_vector = true;
+        [begin, numbers, b"]"].iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
     /// Ends the answer.

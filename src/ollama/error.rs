@@ -25,7 +25,7 @@ impl RequestError {
 
     /// "options.num_predict: expected an integer, found string"
     #[must_use]
-    pub fn expected(field: &str, expected: &str, found: Kind) -> Self {
+    pub fn expected(field: impl fmt::Display, expected: &str, found: Kind) -> Self {
         Self::new(format!("{field}: expected {expected}, found {}", found.name()))
     }
 }

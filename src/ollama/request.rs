@@ -6,6 +6,7 @@
 use super::{KeepAlive, Options, RequestError};
 use crate::wire::{KEY_BYTES, Kind, RawJson, RawStr, Scanner};
 use std::borrow::Cow;
+use std::fmt;
 
 /// `think`: whether the model is to reason first, and how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,16 +135,16 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Takes the value when the field is one of these.
-    fn take(&mut self, name: &[u8], value: RawJson<'a>) -> Result<(), RequestError> {
+    fn take(&mut self, name: &[u8], value: &mut Scanner<'a>) -> Result<(), RequestError> {
         match name {
             b"model" => self.model = string("model", value)?,
             b"stream" => self.stream = boolean("stream", value)?,
-            b"format" => self.format = format(value)?,
-            b"keep_alive" => self.keep_alive = KeepAlive::read(value)?,
-            b"options" => self.options = Options::read(value)?,
-            b"think" => self.think = think(value)?,
+            b"format" => self.format = format(value.value()?)?,
+            b"keep_alive" => self.keep_alive = KeepAlive::read(value.value()?)?,
+            b"options" => self.options = Options::read(value.value()?)?,
+            b"think" => self.think = think(value.value()?)?,
             b"logprobs" => self.logprobs = boolean("logprobs", value)?.unwrap_or(false),
-            b"top_logprobs" => self.top_logprobs = top_logprobs(value)?,
+            b"top_logprobs" => self.top_logprobs = top_logprobs(value.value()?)?,
             _ => {}
         }
         Ok(())
@@ -243,22 +244,30 @@ impl<'a> ShowRequest<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn read(field: &str, value: RawJson<'a>, room: &mut Room) -> Result<Self, RequestError> {
+    fn read(
+        field: fmt::Arguments<'_>,
+        value: &mut Scanner<'a>,
+        room: &mut Room,
+    ) -> Result<Self, RequestError> {
         let mut message = Message::default();
         object(field, value, |name, value| {
             match name {
-                b"role" => message.role = lowercase(string(&join(field, "role"), value)?),
-                b"content" => message.content = string(&join(field, "content"), value)?,
-                b"thinking" => message.thinking = string(&join(field, "thinking"), value)?,
+                b"role" => message.role = lowercase(string(format_args!("{field}.role"), value)?),
+                b"content" => message.content = string(format_args!("{field}.content"), value)?,
+                b"thinking" => message.thinking = string(format_args!("{field}.thinking"), value)?,
                 b"images" => {
-                    let string = |field: &str, value, _: &mut Room| string(field, value);
-                    message.images = list(&join(field, "images"), value, room, string)?;
+                    message.images = list(format_args!("{field}.images"), value, room, |field, value, _| {
+                        string(field, value)
+                    })?
                 }
                 b"tool_calls" => {
-                    message.tool_calls = list(&join(field, "tool_calls"), value, room, ToolCall::read)?;
+                    message.tool_calls =
+                        list(format_args!("{field}.tool_calls"), value, room, ToolCall::read)?
                 }
-                b"tool_name" => message.tool_name = string(&join(field, "tool_name"), value)?,
-                b"tool_call_id" => message.tool_call_id = string(&join(field, "tool_call_id"), value)?,
+                b"tool_name" => message.tool_name = string(format_args!("{field}.tool_name"), value)?,
+                b"tool_call_id" => {
+                    message.tool_call_id = string(format_args!("{field}.tool_call_id"), value)?
+                }
                 _ => {}
             }
             Ok(())
@@ -268,16 +277,16 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    fn read(field: &str, value: RawJson<'a>, _: &mut Room) -> Result<Self, RequestError> {
+    fn read(field: fmt::Arguments<'_>, value: &mut Scanner<'a>, _: &mut Room) -> Result<Self, RequestError> {
         let mut call = ToolCall { id: RawStr::default(), name: RawStr::default(), arguments: None };
         object(field, value, |name, value| {
             match name {
-                b"id" => call.id = string(&join(field, "id"), value)?,
-                b"function" => object(&join(field, "function"), value, |name, value| {
+                b"id" => call.id = string(format_args!("{field}.id"), value)?,
+                b"function" => object(format_args!("{field}.function"), value, |name, value| {
                     match name {
-                        b"name" => call.name = string(&join(field, "function.name"), value)?,
+                        b"name" => call.name = string(format_args!("{field}.function.name"), value)?,
                         b"arguments" => {
-                            call.arguments = arguments(&join(field, "function.arguments"), value)?
+                            call.arguments = arguments(format_args!("{field}.function.arguments"), value)?
                         }
                         _ => {}
                     }
@@ -291,37 +300,36 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-fn join(field: &str, name: &str) -> String {
-    format!("{field}.{name}")
-}
-
-/// Calls `take` with each member of the body's object, its name in lower case.
+/// Calls `take` with the name of each member of the body's object, in lower case, and the scanner at its value. What
+/// `take` leaves there is passed over.
 pub(super) fn members<'a>(
     body: &'a [u8],
-    take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), RequestError>,
+    take: impl FnMut(&[u8], &mut Scanner<'a>) -> Result<(), RequestError>,
 ) -> Result<(), RequestError> {
     if body.trim_ascii().is_empty() {
         return Err(RequestError::new("missing request body"));
     }
-    let value = Scanner::new(body).value()?;
-    object("the request body", value, take)
+    // Ollama reads the whole value before any field: where something is no JSON, that is what is wrong.
+    object("the request body", &mut Scanner::new(body), take)
+        .map_err(|error| Scanner::new(body).value().map_or_else(RequestError::from, |_| error))
 }
 
 fn object<'a>(
-    field: &str,
-    value: RawJson<'a>,
-    mut take: impl FnMut(&[u8], RawJson<'a>) -> Result<(), RequestError>,
+    field: impl fmt::Display,
+    value: &mut Scanner<'a>,
+    mut take: impl FnMut(&[u8], &mut Scanner<'a>) -> Result<(), RequestError>,
 ) -> Result<(), RequestError> {
-    match value.kind() {
-        Kind::Object => {}
-        Kind::Null => return Ok(()),
-        other => return Err(RequestError::expected(field, "an object", other)),
+    match value.kind()? {
+        Kind::Object => value.begin_object()?,
+        other => return null(field, "an object", other, value),
     }
-    let mut scanner = Scanner::new(value.bytes());
-    scanner.begin_object()?;
-    while let Some(key) = scanner.next_key()? {
+    while let Some(key) = value.next_key()? {
         let mut scratch = [0; KEY_BYTES];
-        take(key.lookup_lowercase(&mut scratch), scanner.value()?)?;
+        let at = value.offset();
+        take(key.lookup_lowercase(&mut scratch), value)?;
+        if value.offset() == at {
+            value.value()?;
+        }
     }
     Ok(())
 }
@@ -335,7 +343,7 @@ pub(super) struct Room(usize);
 impl Room {
     pub(super) const MOST: usize = 1 << 15;
 
-    fn take(&mut self, field: &str) -> Result<(), RequestError> {
+    fn take(&mut self, field: impl fmt::Display) -> Result<(), RequestError> {
         match self.0.checked_sub(1) {
             Some(left) => self.0 = left,
             None => {
@@ -354,55 +362,71 @@ impl Default for Room {
     }
 }
 
+/// `read` takes each item.
 pub(super) fn list<'a, T>(
-    field: &str,
-    value: RawJson<'a>,
+    field: impl fmt::Display,
+    value: &mut Scanner<'a>,
     room: &mut Room,
-    mut read: impl FnMut(&str, RawJson<'a>, &mut Room) -> Result<T, RequestError>,
+    mut read: impl FnMut(fmt::Arguments<'_>, &mut Scanner<'a>, &mut Room) -> Result<T, RequestError>,
 ) -> Result<Vec<T>, RequestError> {
     let mut items = Vec::new();
-    if let Some(value) = array(field, value)? {
-        let mut scanner = Scanner::new(value.bytes());
-        scanner.begin_array()?;
-        while scanner.next_element()? {
-            let value = scanner.value()?;
-            room.take(field)?;
-            let item = read(&format!("{field}[{}]", items.len()), value, room)?;
-            items.push(item);
-        }
+    match value.kind()? {
+        Kind::Array => value.begin_array()?,
+        other => return null(field, "an array", other, value).map(|()| items),
+    }
+    while value.next_element()? {
+        room.take(&field)?;
+        let item = read(format_args!("{field}[{}]", items.len()), value, room)?;
+        items.push(item);
     }
     Ok(items)
 }
 
-fn array<'a>(field: &str, value: RawJson<'a>) -> Result<Option<RawJson<'a>>, RequestError> {
-    match value.kind() {
-        Kind::Array => Ok(Some(value)),
-        Kind::Null => Ok(None),
-        other => Err(RequestError::expected(field, "an array", other)),
+/// `null`, which is taken in the place of every kind.
+fn null(
+    field: impl fmt::Display,
+    expected: &str,
+    found: Kind,
+    value: &mut Scanner<'_>,
+) -> Result<(), RequestError> {
+    if found != Kind::Null {
+        return Err(RequestError::expected(field, expected, found));
+    }
+    value.value()?;
+    Ok(())
+}
+
+fn array<'a>(field: &str, value: &mut Scanner<'a>) -> Result<Option<RawJson<'a>>, RequestError> {
+    match value.kind()? {
+        Kind::Array => Ok(Some(value.value()?)),
+        other => null(field, "an array", other, value).map(|()| None),
     }
 }
 
-pub(super) fn string<'a>(field: &str, value: RawJson<'a>) -> Result<RawStr<'a>, RequestError> {
-    match (value.as_str(), value.kind()) {
-        (Some(text), _) => Ok(text),
-        (None, Kind::Null) => Ok(RawStr::default()),
-        (None, other) => Err(RequestError::expected(field, "a string", other)),
+pub(super) fn string<'a>(
+    field: impl fmt::Display,
+    value: &mut Scanner<'a>,
+) -> Result<RawStr<'a>, RequestError> {
+    match value.kind()? {
+        Kind::String => Ok(value.string()?),
+        other => null(field, "a string", other, value).map(|()| RawStr::default()),
     }
 }
 
-pub(super) fn boolean(field: &str, value: RawJson<'_>) -> Result<Option<bool>, RequestError> {
-    match value.kind() {
-        Kind::Bool => Ok(Some(value.bytes() == b"true")),
-        Kind::Null => Ok(None),
-        other => Err(RequestError::expected(field, "a boolean", other)),
+pub(super) fn boolean(field: &str, value: &mut Scanner<'_>) -> Result<Option<bool>, RequestError> {
+    match value.kind()? {
+        Kind::Bool => Ok(Some(value.value()?.bytes() == b"true")),
+        other => null(field, "a boolean", other, value).map(|()| None),
     }
 }
 
-fn arguments<'a>(field: &str, value: RawJson<'a>) -> Result<Option<RawJson<'a>>, RequestError> {
-    match value.kind() {
-        Kind::Object | Kind::String => Ok(Some(value)),
-        Kind::Null => Ok(None),
-        other => Err(RequestError::expected(field, "an object", other)),
+fn arguments<'a>(
+    field: impl fmt::Display,
+    value: &mut Scanner<'a>,
+) -> Result<Option<RawJson<'a>>, RequestError> {
+    match value.kind()? {
+        Kind::Object | Kind::String => Ok(Some(value.value()?)),
+        other => null(field, "an object", other, value).map(|()| None),
     }
 }
 

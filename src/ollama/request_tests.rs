@@ -159,3 +159,24 @@ fn more_items_than_any_conversation_has_are_refused_under_the_name_of_their_list
     let error = GenerateRequest::parse(images(most + 1).as_bytes()).unwrap_err().to_string();
     assert!(error.starts_with("images: more than 32768 "), "{error}");
 }
+
+#[test]
+fn what_is_no_json_is_told_before_a_field_of_another_type() {
+    for json in [
+        r#"{"model":1,"messages":[}"#,
+        r#"{"model":"m","messages":[{"role":2}],"x":"#,
+        r#"{"model":"m","messages":[{"images":"x"}"#,
+    ] {
+        assert!(chat_error(json).contains("not valid JSON"), "{json}: {}", chat_error(json));
+    }
+}
+
+#[test]
+fn fields_that_are_not_read_are_passed_over_at_every_depth() {
+    let json = r#"{"x":[{"model":"n"}],"messages":[{"y":{"content":"n"},"role":"user","content":"a","z":[1]},
+        {"role":"assistant","tool_calls":[{"type":"function","function":{"v":[{}],"name":"f"},"w":{}}]}],"model":"m"}"#;
+    let request = chat(json).unwrap();
+    assert_eq!(request.common.model, "m");
+    assert_eq!(request.messages[0].content.raw(), b"a");
+    assert_eq!(request.messages[1].tool_calls[0].name.raw(), b"f");
+}

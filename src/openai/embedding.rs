@@ -90,6 +90,17 @@ impl Values {
         digits.chain(packed.into_iter().flatten().map(Number::Single))
     }
 
+    /// The numbers as they stand, with a comma between two and nothing else, where the backend wrote them so.
+    #[must_use]
+    pub fn compact(&self) -> Option<&[u8]> {
+        match self {
+            Values::Digits(text) => Some(text.as_ref()).filter(|text| {
+                text.iter().fold(true, |all, byte| all & !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
+            }),
+            Values::Base64(_) => None,
+        }
+    }
+
     /// The bytes that are held.
     #[must_use]
     pub fn bytes(&self) -> usize {

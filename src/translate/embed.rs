@@ -128,6 +128,12 @@ impl EmbedReply {
     fn write_vector(&self, embedding: &Embedding, writer: &mut EmbedWriter, out: &mut BytesMut) {
         // Digits and their commas take as much room as they have; packed numbers take some ten digits.
         out.reserve(embedding.values.bytes().max(embedding.len.min(self.dimensions) * 12));
+        let is_kept = embedding.len <= self.dimensions && embedding.norm.is_unit();
+        if (is_kept || self.endpoint == EmbedEndpoint::Embeddings)
+            && let Some(numbers) = embedding.values.compact()
+        {
+            return writer.laid_vector(numbers, out);
+        }
         let numbers = embedding.values.iter();
         if self.endpoint == EmbedEndpoint::Embeddings {
             return writer.vector(numbers, out);
