@@ -5,11 +5,17 @@
 //! counts this thread only, so tests that run beside this one do not disturb it. Not promised, and not counted here:
 //! the beginning and the end of an answer, tool calls and token probabilities, and events that a read cut in two.
 //!
+//! What a whole request costs, both ways, is a table of figures.
+//!
 //! A list of vectors is held once, and the client's answer costs no more than a vector at a time.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test stops where it fails")]
 
+#[path = "../benches/exchanges/mod.rs"]
+mod exchanges;
+
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
+use exchanges::Cut;
 use ollama_openai_proxy::ollama::{
     ChatRequest, EmbedEndpoint, EmbedRequest, Endpoint, GenerateRequest, Think, Timestamp,
 };
@@ -265,4 +271,61 @@ fn tagged_text_costs_no_allocation() {
     let events = ["Hel ", " <", "lo", " wor\\n", "\\u003c", "ld"].map(|text| event(&content(text)));
     let wanted = Wanted { think_tags: ThinkTags::Open, ..wanted(Endpoint::Chat, Think::Unset) };
     assert_free("tags", &wanted, &events);
+}
+
+/// How many allocations `run` makes.
+fn allocations(run: impl FnOnce()) -> u64 {
+    measure(run).count_total
+}
+
+/// The figures are exact: one that falls is written down as well. A longer history costs what its lists take to grow,
+/// nothing for each message; a call costs its identifier and what belongs to it.
+#[test]
+fn a_request_costs_so_many_allocations() {
+    let table = [
+        ("1 KB", exchanges::chat(1 << 10), 6),
+        ("100 KB", exchanges::chat(100 << 10), 9),
+        ("5 MB", exchanges::chat(5 << 20), 15),
+        ("a picture", exchanges::picture_chat(1 << 20), 10),
+        ("1 call", exchanges::agent_chat(1), 14),
+        ("100 calls", exchanges::agent_chat(100), 813),
+    ];
+    let counted = table.each_ref().map(|(what, body, _)| {
+        let body = body.as_bytes();
+        (*what, allocations(|| drop(exchanges::ask(body))))
+    });
+    assert_eq!(counted, table.map(|(what, _, count)| (what, count)));
+}
+
+/// From the first read to the last line, a thousand tokens or the one object made of them.
+#[test]
+fn an_answer_costs_so_many_allocations() {
+    let (lines, whole) = (exchanges::wanted(true), exchanges::wanted(false));
+    let table = [
+        ("lines", &lines, exchanges::stream("vllm", false, Cut::Events(1)), 12),
+        ("lines, read in full", &lines, exchanges::stream("openai", true, Cut::Events(1)), 13),
+        ("16 lines a read", &lines, exchanges::stream("vllm", false, Cut::Events(16)), 15),
+        ("one object", &whole, exchanges::stream("vllm", false, Cut::Events(1)), 24),
+    ];
+    let counted = table.each_ref().map(|(what, wanted, reads, _)| {
+        let reads = reads.clone();
+        (*what, allocations(|| _ = exchanges::translate(wanted, reads)))
+    });
+    assert_eq!(counted, table.map(|(what, .., count)| (what, count)));
+}
+
+/// Requests that are passed on, and vectors: a vector is one, what reads it grows to its length.
+#[test]
+fn what_is_passed_and_embedded_costs_so_many_allocations() {
+    let (small, large) = (Bytes::from(exchanges::chat(1 << 10)), Bytes::from(exchanges::chat(5 << 20)));
+    let pass = [&small, &large].map(|body| allocations(|| drop(exchanges::pass(body))));
+    let request = exchanges::embed_request(64);
+    let ask = allocations(|| drop(exchanges::ask_embed(request.as_bytes())));
+    let answers = [
+        exchanges::vectors(64, 1536, true),
+        exchanges::vectors(64, 1536, false),
+        exchanges::packed_vectors(64, 1536),
+    ];
+    let embed = answers.map(|answer| allocations(|| _ = exchanges::translate_embed(&request, &answer)));
+    assert_eq!((pass, ask, embed), ([2, 2], 6, [90, 90, 89]));
 }

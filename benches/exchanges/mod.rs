@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// One recorded event of each kind of backend, and the text in it.
-pub const EVENTS: [(&str, &str, &str); 5] = [
+pub(crate) const EVENTS: [(&str, &str, &str); 5] = [
     ("openai", include_str!("../events/openai.json"), " molecules"),
     ("vllm", include_str!("../events/vllm.json"), " scatter"),
     ("llama_cpp", include_str!("../events/llama_cpp.json"), " light"),
@@ -49,14 +49,14 @@ const TEXTS: [&str; 16] = [
 ];
 
 /// Of a stream that is measured.
-pub const TOKENS: usize = 1000;
+pub(crate) const TOKENS: usize = 1000;
 
 /// The model in every request here.
-pub const MODEL: &str = "gpt-4o-mini:latest";
+pub(crate) const MODEL: &str = "gpt-4o-mini:latest";
 
 /// How a stream's bytes come in.
 #[derive(Clone, Copy)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// So many events a read.
     Events(usize),
     /// So many bytes a read.
@@ -87,7 +87,7 @@ fn events(event: &str, text: &str, padded: bool) -> Vec<String> {
 }
 
 /// The reads of one answer: slices of one buffer, as a socket's are.
-pub fn stream(backend: &str, padded: bool, cut: Cut) -> Vec<Bytes> {
+pub(crate) fn stream(backend: &str, padded: bool, cut: Cut) -> Vec<Bytes> {
     let (_, event, text) = EVENTS.into_iter().find(|(name, ..)| *name == backend).unwrap();
     let events = events(event, text, padded);
     let buffer = Bytes::from(events.concat());
@@ -106,7 +106,7 @@ pub fn stream(backend: &str, padded: bool, cut: Cut) -> Vec<Bytes> {
 }
 
 /// The reads of an answer that is one call, its arguments in a piece a token.
-pub fn tool_stream() -> Vec<Bytes> {
+pub(crate) fn tool_stream() -> Vec<Bytes> {
     let chunk = |delta: &str, reason: &str| {
         format!(
             "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1787306400,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{reason}}}]}}\n\n"
@@ -125,7 +125,7 @@ pub fn tool_stream() -> Vec<Bytes> {
 }
 
 /// What the client of [`stream`] asked.
-pub fn wanted(stream: bool) -> Wanted<'static> {
+pub(crate) fn wanted(stream: bool) -> Wanted<'static> {
     Wanted {
         endpoint: Endpoint::Chat,
         model: MODEL,
@@ -140,7 +140,7 @@ pub fn wanted(stream: bool) -> Wanted<'static> {
 
 /// One answer through decoder, scanner, translator and writer, a frame out for each read in, as the proxy does it. Each
 /// read comes a millisecond later. Gives the lines and bytes that came out.
-pub fn translate(wanted: &Wanted<'_>, reads: Vec<Bytes>) -> (usize, usize) {
+pub(crate) fn translate(wanted: &Wanted<'_>, reads: Vec<Bytes>) -> (usize, usize) {
     let mut translator = StreamTranslator::new(wanted, BodyKind::Events);
     let mut out = BytesMut::new();
     let mut now = wanted.load;
@@ -157,7 +157,7 @@ pub fn translate(wanted: &Wanted<'_>, reads: Vec<Bytes>) -> (usize, usize) {
 }
 
 /// A chat of at least so many bytes: a system's message, then turns of prose and of code with line ends and quotes.
-pub fn chat(bytes: usize) -> String {
+pub(crate) fn chat(bytes: usize) -> String {
     let prose = "Rayleigh scattering sends short wavelengths to every side, which is why the caf\u{e9}'s sky is blue. ";
     let code = r#"fn main() {\n    let text = \"one\\ttwo\";\n    println!(\"{text}\");\n}\n\n"#;
     let mut body = format!(
@@ -176,7 +176,7 @@ pub fn chat(bytes: usize) -> String {
 }
 
 /// A chat with a picture of so many bytes of base64.
-pub fn picture_chat(bytes: usize) -> String {
+pub(crate) fn picture_chat(bytes: usize) -> String {
     let picture = "iVBORw0KGgoA".repeat(bytes / 12);
     format!(
         "{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"What is it?\",\"images\":[\"{picture}\"]}}]}}"
@@ -184,7 +184,7 @@ pub fn picture_chat(bytes: usize) -> String {
 }
 
 /// An agent's chat: tools, and so many turns of a call and its result.
-pub fn agent_chat(turns: usize) -> String {
+pub(crate) fn agent_chat(turns: usize) -> String {
     let tool = r#"{"type":"function","function":{"name":"read_file","description":"Reads a file","parameters":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}}}"#;
     let call = r#"{"role":"assistant","content":"","tool_calls":[{"function":{"name":"read_file","arguments":{"path":"src/main.rs"}}}]}"#;
     let result = format!(
@@ -199,7 +199,7 @@ pub fn agent_chat(turns: usize) -> String {
 }
 
 /// A request of `/api/chat` to the backend's, into a buffer as the proxy makes it.
-pub fn ask(body: &[u8]) -> Bytes {
+pub(crate) fn ask(body: &[u8]) -> Bytes {
     let request = ChatRequest::parse(body).unwrap();
     let mut out = BytesMut::with_capacity(body.len() + 512);
     write_chat(&request, "gpt-4o-mini", Dialect::default(), &|_| None, &mut out).unwrap();
@@ -207,18 +207,18 @@ pub fn ask(body: &[u8]) -> Bytes {
 }
 
 /// A request of `/v1` with the backend's name of the model: which has another length, so that nothing stays in place.
-pub fn pass(body: &Bytes) -> [Bytes; 3] {
+pub(crate) fn pass(body: &Bytes) -> [Bytes; 3] {
     NamedModel::find(body).unwrap().replaced(body, "gpt-4o-mini")
 }
 
 /// A request for so many vectors.
-pub fn embed_request(texts: usize) -> String {
+pub(crate) fn embed_request(texts: usize) -> String {
     let text = "\"Rayleigh scattering sends short wavelengths to every side.\"";
     format!("{{\"model\":\"{MODEL}\",\"input\":[{}]}}", vec![text; texts].join(","))
 }
 
 /// The request to the backend.
-pub fn ask_embed(body: &[u8]) -> Bytes {
+pub(crate) fn ask_embed(body: &[u8]) -> Bytes {
     let request = EmbedRequest::parse(EmbedEndpoint::Embed, body).unwrap();
     let mut out = BytesMut::new();
     write_embed(&request, "gpt-4o-mini", Dialect::default(), &mut out);
@@ -226,7 +226,7 @@ pub fn ask_embed(body: &[u8]) -> Bytes {
 }
 
 /// The backend's vectors in digits: of unit length, or all of another.
-pub fn vectors(texts: usize, dimensions: usize, unit: bool) -> Bytes {
+pub(crate) fn vectors(texts: usize, dimensions: usize, unit: bool) -> Bytes {
     let number = if unit { 1.0 / (dimensions as f64).sqrt() } else { 0.123_456_789 };
     let numbers: Vec<String> =
         (0..dimensions).map(|nth| format!("{}{number:.17}", if nth % 2 == 0 { "" } else { "-" })).collect();
@@ -238,7 +238,7 @@ pub fn vectors(texts: usize, dimensions: usize, unit: bool) -> Bytes {
 }
 
 /// The same, packed as base64 of 32-bit floats, a thousand bytes or more of `AACAPw==` and the like.
-pub fn packed_vectors(texts: usize, dimensions: usize) -> Bytes {
+pub(crate) fn packed_vectors(texts: usize, dimensions: usize) -> Bytes {
     assert_eq!(dimensions % 3, 0);
     let vector = "AACAPwAAAD8AAIA+".repeat(dimensions / 3);
     list(
@@ -254,7 +254,7 @@ fn list(elements: impl Iterator<Item = String>) -> Bytes {
 }
 
 /// The answer to [`embed_request`], read and written as the proxy does it. Gives its bytes.
-pub fn translate_embed(request: &str, answer: &Bytes) -> usize {
+pub(crate) fn translate_embed(request: &str, answer: &Bytes) -> usize {
     let request = EmbedRequest::parse(EmbedEndpoint::Embed, request.as_bytes()).unwrap();
     let mut translator = EmbedTranslator::new(&request);
     for read in answer.chunks(16 << 10) {

@@ -75,14 +75,14 @@ impl<'a> Options<'a> {
 fn float<'a>(name: &str, value: RawJson<'a>) -> Result<RawJson<'a>, RequestError> {
     match value.kind() {
         Kind::Number => Ok(value),
-        other => Err(RequestError::expected(&format!("options.{name}"), "a number", other)),
+        other => Err(RequestError::expected(format_args!("options.{name}"), "a number", other)),
     }
 }
 
 /// A whole number; a fraction is cut off, as Ollama does (Home Assistant sends whole numbers as `8192.0`).
 fn integer(name: &str, value: RawJson<'_>) -> Result<i64, RequestError> {
     if value.kind() != Kind::Number {
-        return Err(RequestError::expected(&format!("options.{name}"), "an integer", value.kind()));
+        return Err(RequestError::expected(format_args!("options.{name}"), "an integer", value.kind()));
     }
     let text = std::str::from_utf8(value.bytes()).unwrap_or_default();
     // `as` saturates: 1e400 is the largest number there is.
