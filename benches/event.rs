@@ -5,6 +5,8 @@
 //! read; simd-json with reused buffers, which needs a copy to un-escape in place, and then the text escaped anew;
 //! serde_json into a struct that borrows what it can. What reads a stream must be at least twice as fast as the better
 //! of the two libraries on the median event, or it must go. README.md, "Figures", has the numbers.
+//!
+//! sonic-rs is not among them: it brings serde by way of faststr, which `deny.toml` refuses, and some ten packages.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -78,7 +78,9 @@ impl Output {
                 TextKind::Content => self.head.begin_text(created_at, out),
                 TextKind::Reasoning => self.head.begin_thinking(created_at, out),
             }
-            out.put_slice(before);
+            if !before.is_empty() {
+                out.put_slice(before);
+            }
             JsonWriter::append_raw_text(out, piece);
             self.head.end_text(logprobs, out);
             if more.is_empty() {

@@ -7,7 +7,7 @@
 //! forget `data:`), a field `error` is an event named `error`, and an event that the end of the stream cuts off is
 //! still handed out by [`SseDecoder::finish`]; whoever reads its data sees whether it is complete.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 use std::fmt;
 
@@ -181,7 +181,13 @@ impl SseDecoder {
             self.after_cr = false;
         }
         let rest = self.rest();
-        let (len, end) = match memchr2(b'\n', b'\r', rest) {
+        let found = match rest.first() {
+            // The blank line behind every event, and the end of the input behind that, need no search.
+            Some(b'\n' | b'\r') => Some(0),
+            None => None,
+            Some(_) => memchr2(b'\n', b'\r', rest),
+        };
+        let (len, end) = match found {
             Some(len) => (len, rest.get(len)),
             None => (rest.len(), None),
         };
@@ -235,19 +241,26 @@ impl SseDecoder {
             }
             Some(_) => {}
         }
-        let (name_len, mut value_at) = match memchr(b':', &line) {
+        // Nearly every line is one of data.
+        let colon = if line.starts_with(b"data:") { Some(4) } else { memchr(b':', &line) };
+        let (name_len, mut value_at) = match colon {
             Some(colon) => (colon, colon + 1),
             None => (line.len(), line.len()),
         };
         if line.get(value_at) == Some(&b' ') {
             value_at += 1;
         }
+        // The line becomes its value: another handle on the same bytes would have to be counted.
+        let value = |mut line: Bytes| {
+            line.advance(value_at);
+            line
+        };
         match line.get(..name_len) {
-            Some(b"data") => self.data.add(line.slice(value_at..)),
-            Some(b"event") => self.name = line.slice(value_at..),
+            Some(b"data") => self.data.add(value(line)),
+            Some(b"event") => self.name = value(line),
             Some(b"error") => {
                 self.name = Bytes::from_static(b"error");
-                self.data.add(line.slice(value_at..));
+                self.data.add(value(line));
             }
             _ => {}
         }
