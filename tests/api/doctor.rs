@@ -110,6 +110,7 @@ fn what_a_backend_lacks_is_told_with_the_way_out() {
         assert!(ended.stdout.contains(words), "{words:?} is not in\n{}", ended.stdout);
     }
     assert!(!ended.stdout.contains('\u{1b}'), "no colours in a pipe");
+    assert!(ended.stdout.lines().all(|line| line.trim_end() == line), "{}", ended.stdout);
     let row = |client: &str| ended.stdout.lines().find(|line| line.starts_with(client)).unwrap().to_owned();
     assert!(row("Home Assistant").contains("partly ["), "{}", ended.stdout);
     assert!(row("ollama (command)").trim_end().ends_with("yes"), "{}", ended.stdout);

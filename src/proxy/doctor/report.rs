@@ -113,7 +113,7 @@ impl Report {
         let reasons = self.reasons();
         let first = self.rows.iter().map(|row| row.client.len()).max().unwrap_or(0);
         let columns: Vec<String> = self.models.iter().map(|model| shortened(model)).collect();
-        let _ = writeln!(out, "{:first$}  {}", "", columns.join("  "));
+        let _ = writeln!(out, "{}", format!("{:first$}  {}", "", columns.join("  ")).trim_end());
         for cells in self.rows.chunk_by(|a, b| a.client == b.client) {
             let client = cells.first().map_or("", |row| row.client);
             let mut line = format!("{client:first$}");
