@@ -99,6 +99,7 @@ const FLOORS: &[Floor] = &[
 const PROXY_CRATES: &[&str] = &[
     "bytes",
     "http_body_util",
+    "httparse",
     "hyper",
     "hyper_rustls",
     "hyper_util",

@@ -6,15 +6,13 @@
 
 use super::account::Account;
 use super::app::App;
+use super::client::{Came, ResponseBody};
 use super::echo::Scope;
 use super::error::ProxyError;
-use super::upstream::Answered;
 use crate::ollama;
 use crate::translate::{Answering, Fault, StreamTranslator};
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
-use hyper::body::{Body, Frame, Incoming};
-use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,9 +29,7 @@ const DRAIN_GRACE: Duration = Duration::from_millis(100);
 /// See the module's description.
 pub(super) struct TranslatedBody {
     /// `None` once it ended or is not wanted any more.
-    upstream: Option<Incoming>,
-    /// The backend's connection: what failed on it may fail the next request too.
-    connection: CaptureConnection,
+    upstream: Option<ResponseBody>,
     translator: StreamTranslator,
     /// Under what the backend's keepsakes are kept.
     scope: Scope,
@@ -53,7 +49,7 @@ pub(super) struct TranslatedBody {
 
 impl TranslatedBody {
     pub(super) fn new(
-        upstream: Answered,
+        upstream: ResponseBody,
         translator: StreamTranslator,
         scope: Scope,
         app: Arc<App>,
@@ -62,8 +58,7 @@ impl TranslatedBody {
         let now = Instant::now();
         let silence = app.upstream.timeout();
         TranslatedBody {
-            upstream: Some(upstream.body),
-            connection: upstream.connection,
+            upstream: Some(upstream),
             translator,
             scope,
             out: BytesMut::new(),
@@ -135,24 +130,31 @@ impl TranslatedBody {
             return Poll::Ready(Err(error));
         }
         while let (true, Some(upstream)) = (self.out.is_empty(), &mut self.upstream) {
-            match ready_or_silent(Pin::new(upstream).poll_frame(cx)) {
-                Heard::Bytes(bytes) => {
-                    self.heard = Instant::now();
-                    let now = self.heard - self.account.began();
-                    let pushed = self.translator.push(bytes, now, &mut self.out);
-                    self.enter(self.translator.answering());
-                    self.settle(pushed.map(|_| ()))?;
-                    // Keep-alives are no reason to wait longer than for silence.
-                    if self.phase.0 != Answering::Open && self.heard >= self.deadline() {
-                        self.upstream = None;
-                        self.finish()?;
-                    }
+            let (translator, out, began) = (&mut self.translator, &mut self.out, self.account.began());
+            let (mut heard, mut pushed) = (None, Ok(()));
+            let mut push = |bytes: &[u8]| {
+                if pushed.is_ok() {
+                    let heard = *heard.get_or_insert_with(Instant::now);
+                    pushed = translator.push(Bytes::copy_from_slice(bytes), heard - began, out).map(|_| ());
                 }
-                Heard::End => {
-                    self.upstream = None;
-                    self.finish()?;
+            };
+            // A body that breaks off is one that ended: whether too early is the translator's word.
+            let is_over = match upstream.poll_read(cx, &mut push) {
+                Poll::Ready(Ok(came)) => came == Came::All,
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "the backend's body broke off");
+                    true
                 }
-                Heard::Nothing => return self.poll_silence(cx),
+                Poll::Pending => return self.poll_silence(cx),
+            };
+            self.heard = heard.unwrap_or_else(Instant::now);
+            self.enter(self.translator.answering());
+            self.settle(pushed)?;
+            // Keep-alives are no reason to wait longer than for silence.
+            let is_enough = self.phase.0 != Answering::Open && self.heard >= self.deadline();
+            if self.upstream.is_some() && (is_over || is_enough) {
+                self.finish()?;
+                self.upstream = None;
             }
         }
         Poll::Ready(Ok(()))
@@ -191,10 +193,9 @@ impl TranslatedBody {
         match result {
             Ok(()) => Ok(()),
             Err(fault) => {
-                self.upstream = None;
                 // A server that breaks off an answer often closes without saying so: nobody else is to meet that.
-                if let Some(connection) = self.connection.connection_metadata().as_ref() {
-                    connection.poison();
+                if let Some(mut upstream) = self.upstream.take() {
+                    upstream.spoil();
                 }
                 if self.out.is_empty() {
                     return Err(fault.into());
@@ -239,24 +240,5 @@ impl TranslatedBody {
         ollama::write_error(&message, &mut self.out);
         self.out.extend_from_slice(b"\n");
         self.account.fail(error.kind(), &message);
-    }
-}
-
-enum Heard {
-    Bytes(Bytes),
-    End,
-    Nothing,
-}
-
-/// A body that breaks off is one that ended: whether too early is the translator's word.
-fn ready_or_silent(poll: Poll<Option<Result<Frame<Bytes>, hyper::Error>>>) -> Heard {
-    match poll {
-        Poll::Ready(Some(Ok(frame))) => Heard::Bytes(frame.into_data().unwrap_or_default()),
-        Poll::Ready(Some(Err(error))) => {
-            tracing::debug!(%error, "the backend's body broke off");
-            Heard::End
-        }
-        Poll::Ready(None) => Heard::End,
-        Poll::Pending => Heard::Nothing,
     }
 }

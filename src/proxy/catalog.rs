@@ -9,7 +9,6 @@ use crate::ollama::Listed;
 use crate::openai::{Model, NativeFacts, Profile, parse_models};
 use crate::translate::{Catalogue, ModelSettings};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use std::collections::VecDeque;
@@ -317,9 +316,8 @@ impl Models {
             }
             _ => return Err(upstream.refusal(answer, "", client_key.is_some()).await),
         }
-        let body = Limited::new(answer.body, MAX_LIST_BYTES).collect().await;
-        let body =
-            body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?.to_bytes();
+        let body = answer.body.read_to_end(MAX_LIST_BYTES).await;
+        let body = body.map_err(|_| ProxyError::ModelList("its model list broke off or is too long"))?;
         let mut models = parse_models(&body).map_err(ProxyError::ModelList)?;
         let owners = models.iter().filter_map(|model| model.owned_by.as_deref());
         if let Some(profile) = owners.filter_map(Profile::of_owner).next() {
@@ -341,7 +339,7 @@ async fn facts(native: NativeFacts, upstream: &Upstream, client_key: Option<&Hea
     if !answer.status.is_success() {
         return None;
     }
-    Some(Limited::new(answer.body, MAX_LIST_BYTES).collect().await.ok()?.to_bytes())
+    answer.body.read_to_end(MAX_LIST_BYTES).await.ok()
 }
 
 /// SHA-256 of the identifier in hex: 64 digits, as Ollama's clients expect, and another for every model.

@@ -5,19 +5,19 @@
 
 use super::account::Account;
 use super::app::App;
+use super::client::{Came, Response, ResponseBody};
 use super::error::ProxyError;
 use super::handler::{ended, read_body, refuse, written};
 use super::reply::{self, Reply};
 use super::text::ask;
-use super::upstream::Answered;
 use crate::ollama::{self, EmbedEndpoint, EmbedRequest, Route, Texts};
 use crate::translate::{EMBEDDINGS, EmbedReply, EmbedTranslator, write_embed};
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -74,42 +74,44 @@ pub(super) async fn answer(
 async fn collect(
     app: &App,
     request: &EmbedRequest<'_>,
-    answer: Answered,
+    answer: Response,
     sent_at: Instant,
     account: &Account,
 ) -> Result<EmbedReply, ProxyError> {
-    let Answered { mut body, connection, .. } = answer;
+    let mut body = answer.body;
     let mut translator = EmbedTranslator::new(request);
     let read = read_all(&mut body, &mut translator, app.upstream.timeout()).await;
     let began = account.began();
     let finished = read.and_then(|()| Ok(translator.finish(began.elapsed(), sent_at - began)?));
-    if finished.is_err()
-        // A server that breaks off an answer often closes without saying so: nobody else is to meet that.
-        && let Some(connection) = connection.connection_metadata().as_ref()
-    {
-        connection.poison();
+    if finished.is_err() {
+        body.spoil();
     }
     finished
 }
 
 /// A body that breaks off is one that ended: whether too early is the translator's word.
 async fn read_all(
-    body: &mut Incoming,
+    body: &mut ResponseBody,
     translator: &mut EmbedTranslator,
     silence: Duration,
 ) -> Result<(), ProxyError> {
     loop {
         let patience = if translator.is_complete() { silence.min(DRAIN_GRACE) } else { silence };
-        match timeout(patience, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                let bytes = frame.into_data().unwrap_or_default();
-                translator.push(&bytes)?;
+        let mut pushed = Ok(());
+        let mut push = |bytes: &[u8]| {
+            if pushed.is_ok() {
+                pushed = translator.push(bytes);
             }
-            Ok(Some(Err(error))) => {
+        };
+        let came = timeout(patience, poll_fn(|cx| body.poll_read(cx, &mut push))).await;
+        pushed?;
+        match came {
+            Ok(Ok(Came::Some)) => {}
+            Ok(Ok(Came::All)) => return Ok(()),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "the backend's body broke off");
                 return Ok(());
             }
-            Ok(None) => return Ok(()),
             Err(_) if translator.is_complete() => return Ok(()),
             Err(_) => return Err(ProxyError::TimedOut(silence)),
         }

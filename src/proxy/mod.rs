@@ -5,6 +5,7 @@ mod admission;
 mod app;
 mod body;
 mod catalog;
+mod client;
 mod demo;
 mod discovery;
 mod doctor;

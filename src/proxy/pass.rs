@@ -7,13 +7,13 @@
 
 use super::account::Account;
 use super::app::App;
+use super::client::Response;
 use super::error::{ErrorKind, ProxyError};
 use super::handler::{ended, read_body, refuse};
 use super::passed::PassedBody;
 use super::reply::{self, Reply, ReplyBody};
 use super::request_body::RequestBody;
 use super::target::Target;
-use super::upstream::Answered;
 use crate::openai;
 use crate::translate::NamedModel;
 use bytes::Bytes;
@@ -57,7 +57,7 @@ pub(super) async fn answer(app: Arc<App>, request: Request<Incoming>, mut accoun
     }
 }
 
-async fn ask(app: &App, request: Request<Incoming>, account: &mut Account) -> Result<Answered, ProxyError> {
+async fn ask(app: &App, request: Request<Incoming>, account: &mut Account) -> Result<Response, ProxyError> {
     let mut target = Target::new(request.uri())?;
     let method = request.method().clone();
     let key = request.headers().get(AUTHORIZATION).cloned();
@@ -68,11 +68,7 @@ async fn ask(app: &App, request: Request<Incoming>, account: &mut Account) -> Re
         target.name_model(&app.models.backend_name(&asked, &app.upstream, key.as_ref()).await);
     }
     let body = body(app, request, &mut headers, key.as_ref(), account).await?;
-    // hyper says nothing of a body that is not there, and some servers then wait for one.
-    if body.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    app.upstream.pass(method, &target.as_text(), headers, body, key.as_ref()).await
+    app.upstream.pass(method, &target.as_text(), &headers, &body, key.as_ref()).await
 }
 
 /// The body for the backend. Only one that may name a model is gathered, and one without a length.
@@ -152,7 +148,7 @@ fn names(list: &HeaderValue, name: &str) -> bool {
         .any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
-async fn deliver(app: Arc<App>, answer: Answered, is_head: bool, mut account: Account) -> Reply {
+async fn deliver(app: Arc<App>, answer: Response, is_head: bool, mut account: Account) -> Reply {
     let status = answer.status;
     if status.is_informational() {
         return refuse(&app, &ProxyError::BrokenOff("it leaves HTTP".to_string()), account, false);
@@ -168,7 +164,7 @@ async fn deliver(app: Arc<App>, answer: Answered, is_head: bool, mut account: Ac
         // What it says is the client's alone: it is not read here.
         account.fail(ErrorKind::Backend, &format!("the backend answered {}", status.as_u16()));
     }
-    if answer.body.is_end_stream() {
+    if answer.body.is_over() {
         return ended(reply::passed(status, headers, reply::whole(Bytes::new())), account);
     }
     // Some backends repeat the key that they refuse.

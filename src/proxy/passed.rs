@@ -5,12 +5,14 @@
 
 use super::account::Account;
 use super::app::App;
+use super::client::{Came, ResponseBody};
 use super::error::ProxyError;
-use bytes::Bytes;
-use hyper::body::{Body, Incoming, SizeHint};
+use bytes::{Bytes, BytesMut};
+use hyper::body::SizeHint;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -33,7 +35,11 @@ impl Error for CutShort {}
 /// See the module's description.
 pub(super) struct PassedBody {
     /// `None` once it ended or is not wanted any more.
-    upstream: Option<Incoming>,
+    upstream: Option<ResponseBody>,
+    out: BytesMut,
+    /// What went wrong, told once what came before it is on its way.
+    failed: Option<io::Error>,
+    had_turn: bool,
     /// Whether its first piece is the first line of a stream, for the counts and the log.
     is_stream: bool,
     /// When the backend last sent something.
@@ -46,11 +52,14 @@ pub(super) struct PassedBody {
 }
 
 impl PassedBody {
-    pub(super) fn new(upstream: Incoming, is_stream: bool, app: Arc<App>, account: Account) -> Self {
+    pub(super) fn new(upstream: ResponseBody, is_stream: bool, app: Arc<App>, account: Account) -> Self {
         let now = Instant::now();
         let silence = app.upstream.timeout();
         PassedBody {
             upstream: Some(upstream),
+            out: BytesMut::new(),
+            failed: None,
+            had_turn: false,
             is_stream,
             heard: now,
             silence,
@@ -64,48 +73,51 @@ impl PassedBody {
     /// The next piece as the backend sent it. `None`: the end.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         while let Some(upstream) = &mut self.upstream {
-            match Pin::new(&mut *upstream).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let is_end = upstream.is_end_stream();
-                    self.heard = Instant::now();
-                    // Trailers belong to the backend's connection.
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    if bytes.is_empty() {
-                        continue;
-                    }
-                    if self.is_stream {
-                        self.account.first_line();
-                    }
-                    // A body of known length is not asked again behind its end.
-                    if is_end {
-                        self.upstream = None;
-                        self.account.end();
-                    }
-                    return Poll::Ready(Some(Ok(bytes)));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    // What came before is written by now: the backend's connection, a task of the same thread, hands over
-                    // one piece a turn.
-                    self.fail(&ProxyError::AnswerCut(error.to_string()));
-                    return self.end(Err(CutShort));
-                }
-                Poll::Ready(None) => self.upstream = None,
-                Poll::Pending => {
-                    let error = ready!(self.poll_silence(cx));
-                    self.fail(&error);
-                    return self.end(Err(CutShort));
-                }
+            let out = &mut self.out;
+            let Poll::Ready(came) = upstream.poll_read(cx, &mut |bytes| out.extend_from_slice(bytes)) else {
+                let error = ready!(self.poll_silence(cx));
+                self.fail(&error);
+                return self.end(Err(CutShort));
+            };
+            self.heard = Instant::now();
+            if !matches!(came, Ok(Came::Some)) {
+                self.upstream = None;
+                self.failed = came.err();
+            }
+            if self.out.is_empty() {
+                continue;
+            }
+            if self.is_stream {
+                self.account.first_line();
+            }
+            // A body of known length is not asked again behind its end.
+            if self.is_end() {
+                self.account.end();
+            }
+            return Poll::Ready(Some(Ok(self.out.split().freeze())));
+        }
+        match self.failed.take() {
+            None => self.end(Ok(())),
+            // hyper forgets what it has not written when a body fails, so it is given a turn to write before that.
+            Some(error) if !self.had_turn => {
+                self.had_turn = true;
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(error) => {
+                self.fail(&ProxyError::AnswerCut(error.to_string()));
+                self.end(Err(CutShort))
             }
         }
-        self.end(Ok(()))
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.upstream.as_ref().is_none_or(Body::is_end_stream)
+        self.failed.is_none() && self.upstream.as_ref().is_none_or(ResponseBody::is_over)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), ResponseBody::size_hint)
     }
 
     fn end(&mut self, result: Result<(), CutShort>) -> Poll<Option<Result<Bytes, CutShort>>> {

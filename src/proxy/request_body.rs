@@ -4,8 +4,8 @@
 //! It can be cloned, so that a connection that fails can be tried again; a body that comes is one for all its clones, and
 //! nothing of it is read before there is a connection.
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use bytes::{Buf, Bytes};
+use hyper::body::{Body, Incoming};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -47,8 +47,6 @@ impl Patience {
 }
 
 /// See the module's description.
-///
-/// It is kept small: hyper makes room for 32 requests with every connection.
 #[derive(Clone)]
 pub(super) enum RequestBody {
     /// All of it.
@@ -113,6 +111,51 @@ impl RequestBody {
             RequestBody::Coming(coming) => lock(coming).is_cut,
         }
     }
+
+    /// How many bytes are to be sent.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            RequestBody::Whole(bytes) => bytes.len() as u64,
+            RequestBody::Pieces(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            RequestBody::Coming(coming) => lock(coming).body.size_hint().exact().unwrap_or_default(),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What can be sent at once, in this order.
+    pub(super) fn at_hand(&self) -> [&[u8]; 3] {
+        match self {
+            RequestBody::Whole(bytes) => [bytes, b"", b""],
+            RequestBody::Pieces(pieces) => pieces.each_ref().map(|piece| piece.as_ref()),
+            RequestBody::Coming(_) => [b""; 3],
+        }
+    }
+
+    /// So many bytes of what is at hand were sent.
+    pub(super) fn advance(&mut self, mut sent: usize) {
+        let pieces = match self {
+            RequestBody::Whole(bytes) => std::slice::from_mut(bytes),
+            RequestBody::Pieces(pieces) => pieces.as_mut_slice(),
+            RequestBody::Coming(_) => return,
+        };
+        for piece in pieces {
+            let of_piece = sent.min(piece.len());
+            piece.advance(of_piece);
+            sent -= of_piece;
+        }
+    }
+
+    /// The next piece of what comes. `None`: nothing comes any more.
+    pub(super) fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyCut>>> {
+        match self {
+            RequestBody::Whole(_) | RequestBody::Pieces(_) => Poll::Ready(None),
+            RequestBody::Coming(coming) => lock(coming).poll_piece(cx),
+        }
+    }
 }
 
 fn lock(coming: &Mutex<Coming>) -> MutexGuard<'_, Coming> {
@@ -120,14 +163,17 @@ fn lock(coming: &Mutex<Coming>) -> MutexGuard<'_, Coming> {
 }
 
 impl Coming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyCut>>> {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(data) = frame.data_ref() {
+                    // Trailers belong to the client's connection, and an empty piece is none.
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
                         self.moved = Instant::now();
                         self.patience.came(self.moved, data.len());
-                        return Poll::Ready(Some(Ok(frame)));
+                        return Poll::Ready(Some(Ok(data)));
                     }
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -142,39 +188,6 @@ impl Coming {
         }
         self.is_cut = true;
         Poll::Ready(Some(Err(BodyCut)))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyCut;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        let pieces = match self.get_mut() {
-            RequestBody::Whole(bytes) => std::slice::from_mut(bytes),
-            RequestBody::Pieces(pieces) => pieces.as_mut_slice(),
-            RequestBody::Coming(coming) => return lock(coming).poll_frame(cx),
-        };
-        let next = pieces.iter_mut().find(|piece| !piece.is_empty()).map(std::mem::take);
-        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Whole(bytes) => bytes.is_empty(),
-            RequestBody::Pieces(pieces) => pieces.iter().all(Bytes::is_empty),
-            RequestBody::Coming(coming) => lock(coming).body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            RequestBody::Pieces(pieces) => {
-                SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum())
-            }
-            RequestBody::Coming(coming) => lock(coming).body.size_hint(),
-        }
     }
 }
 

@@ -4,12 +4,9 @@ use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
 use super::reply::ReplyBody;
-use super::request_body::RequestBody;
 use super::{handler, hangup, health, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
-use bytes::Bytes;
-use hyper::Request;
 use std::fmt;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -127,6 +124,7 @@ async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signal
     tokio::select! {
         () = serving => {}
         never = app.models.refresh(&app.upstream) => match never {},
+        never = app.upstream.tidy() => match never {},
         never = operations::watch(&app) => match never {},
         () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => {}
     }
@@ -139,10 +137,10 @@ async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(),
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = Arc::new(App::new(&config, true).map_err(RunError::CaFile)?);
     let key = config.proxy_key.as_ref().and_then(|key| upstream::key_value(KeyHeader::Bearer, key.expose()));
-    let client = upstream::local_client().map_err(RunError::Unwell)?;
-    let asks = move |question: Request<Bytes>| -> doctor::Asking {
-        let asking = client.request(question.map(RequestBody::of));
-        Box::pin(async { asking.await.map_err(|error| error.to_string()) })
+    let client = Arc::new(upstream::local_client().map_err(RunError::Unwell)?);
+    let asks = move |question, max_bytes| -> doctor::Asking {
+        let client = Arc::clone(&client);
+        Box::pin(async move { client.ask(question, max_bytes).await })
     };
     let caller = doctor::Caller::new(Box::new(asks), address, key);
     let report = tokio::select! {

@@ -3,11 +3,11 @@
 use super::account::Account;
 use super::app::App;
 use super::body::TranslatedBody;
+use super::client::Response;
 use super::echo::Scope;
 use super::error::ProxyError;
 use super::handler::{ended, read_body, refuse, written};
 use super::reply::{self, Reply};
-use super::upstream::Answered;
 use crate::ollama::{
     self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Timestamp,
 };
@@ -141,7 +141,7 @@ impl<'a> Question<'a> {
 
 /// A backend that answers.
 pub(super) struct Asked {
-    pub(super) answer: Answered,
+    pub(super) answer: Response,
     /// When it had the question.
     pub(super) sent_at: Instant,
     /// It was asked with the client's own key.
@@ -247,7 +247,7 @@ async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: 
         load: sent_at - account.began(),
     };
     let translator = StreamTranslator::new(&wanted, body_kind(&answer.headers));
-    let mut body = TranslatedBody::new(answer, translator, scope, Arc::clone(&app), account);
+    let mut body = TranslatedBody::new(answer.body, translator, scope, Arc::clone(&app), account);
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),

@@ -1,20 +1,19 @@
 //! [`Dialer`]: the way to the backend, straight or through a forward proxy.
 //!
 //! A backend behind TLS is reached by a tunnel (CONNECT, RFC 9110, section 9.3.6), in which the proxy sees nothing. For
-//! one without, requests go to the proxy itself, in absolute form (RFC 9112, section 3.2.2); hyper's client writes it
-//! when the connection says that it is one to a proxy.
+//! one without, requests go to the proxy itself, in absolute form.
 
+use super::client::innermost;
 use super::resolve::Resolver;
 use crate::config::ForwardProxy;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use hyper::http::uri::Scheme;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -50,9 +49,9 @@ pub(super) fn authorization(proxy: &ForwardProxy) -> Option<HeaderValue> {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = Dialled;
+    type Response = TokioIo<TcpStream>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.direct.poll_ready(cx).map_err(Into::into)
@@ -61,17 +60,17 @@ impl Service<Uri> for Dialer {
     fn call(&mut self, target: Uri) -> Self::Future {
         let Some(via) = self.via.clone() else {
             let connecting = self.direct.call(target);
-            return Box::pin(async { Ok(Dialled { io: connecting.await?, is_to_proxy: false }) });
+            return Box::pin(async { Ok(connecting.await?) });
         };
         let connecting = self.direct.call(via.uri().clone());
         Box::pin(async move {
             let io = connecting.await.map_err(|error| format!("the proxy {via}: {}", innermost(&error)))?;
             if target.scheme() != Some(&Scheme::HTTPS) {
-                return Ok(Dialled { io, is_to_proxy: true });
+                return Ok(io);
             }
             let stream = io.into_inner();
             match tokio::time::timeout(TUNNEL_TIMEOUT, open_tunnel(&stream, &via, &target)).await {
-                Ok(Ok(())) => Ok(Dialled { io: TokioIo::new(stream), is_to_proxy: false }),
+                Ok(Ok(())) => Ok(TokioIo::new(stream)),
                 Ok(Err(why)) => Err(format!("the proxy {via}: {why}").into()),
                 Err(_) => Err(format!("the proxy {via} does not answer in time").into()),
             }
@@ -132,64 +131,6 @@ fn status(head: &[u8]) -> Option<u16> {
     let line = head.strip_prefix(b"HTTP/1.")?;
     let digits = line.get(2..5).filter(|_| line.get(1) == Some(&b' '))?;
     std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_ascii_lowercase())
-}
-
-/// A connection to the backend, or to the proxy before it.
-pub(super) struct Dialled {
-    io: TokioIo<TcpStream>,
-    /// Requests on it must be in absolute form.
-    is_to_proxy: bool,
-}
-
-impl Connection for Dialled {
-    fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.is_to_proxy)
-    }
-}
-
-impl Read for Dialled {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl Write for Dialled {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
-    }
 }
 
 #[cfg(test)]

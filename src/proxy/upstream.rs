@@ -6,6 +6,7 @@
 //! pooled one was closed before it was written.
 
 use super::app::profile;
+use super::client::{ClientError, HttpClient, RequestHead, Response, ResponseBody};
 use super::error::ProxyError;
 use super::metrics::Metrics;
 use super::request_body::RequestBody;
@@ -15,18 +16,14 @@ use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config, ForwardProxy};
 use crate::openai::{ApiError, KeyHeader};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
-    LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+    AUTHORIZATION, CONTENT_ENCODING, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
 };
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +36,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// connection costs more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept.
-const MAX_IDLE: usize = 32;
-/// Bytes of an answer's head, and of what is read at once: what a client that does not read makes us hold.
-const MAX_BUFFER_BYTES: usize = 32 << 10;
 /// Between the tries to connect: doubled each time, up to the second.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -52,24 +45,12 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const AGENT: &str = concat!("ollama-openai-proxy/", env!("CARGO_PKG_VERSION"));
 
-/// A head, then bytes.
-pub(super) struct Answered {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Incoming,
-    pub(super) connection: CaptureConnection,
-}
-
-/// hyper's client, with the one connector and the one body: for another pair its code would be there once more.
-pub(super) type HttpClient = Client<HttpsConnector<Dialer>, RequestBody>;
-
 /// A client for this machine, without a forward proxy.
 ///
 /// # Errors
 /// When TLS has none of the protocols' versions.
 pub(super) fn local_client() -> Result<HttpClient, String> {
-    let connector = connector(tls::client_config(true, None)?, None);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
+    Ok(HttpClient::new(connector(tls::client_config(true, None)?, None), IDLE_TIMEOUT))
 }
 
 fn connector(tls: ClientConfig, via: Option<ForwardProxy>) -> HttpsConnector<Dialer> {
@@ -90,7 +71,8 @@ pub(super) struct Upstream {
     base: BaseUrl,
     key: Option<HeaderValue>,
     key_header: HeaderName,
-    /// What a forward proxy wants that is sent the requests themselves.
+    /// A forward proxy is sent the requests themselves.
+    is_to_proxy: bool,
     proxy_authorization: Option<HeaderValue>,
     timeout: Duration,
     max_retries: u32,
@@ -106,13 +88,10 @@ impl Upstream {
         let ca_pem = config.backend.ca_file.as_ref().map(|(_, pem)| pem.as_slice());
         let tls = tls::client_config(config.backend.verify_tls, ca_pem)?;
         let connector = connector(tls, config.backend.proxy.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(if config.backend.base.is_tls() { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT })
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(MAX_BUFFER_BYTES)
-            .timer(TokioTimer::new())
-            .build(connector);
+        let is_tls = config.backend.base.is_tls();
+        let client = HttpClient::new(connector, if is_tls { TLS_IDLE_TIMEOUT } else { IDLE_TIMEOUT });
+        // With TLS the proxy only sees a tunnel.
+        let proxy = config.backend.proxy.as_ref().filter(|_| !is_tls);
         let key_header = profile(config).unwrap_or_default().key_header();
         Ok(Upstream {
             client,
@@ -122,12 +101,8 @@ impl Upstream {
                 KeyHeader::Bearer => AUTHORIZATION,
                 KeyHeader::ApiKey => HeaderName::from_static("api-key"),
             },
-            proxy_authorization: config
-                .backend
-                .proxy
-                .as_ref()
-                .filter(|_| !config.backend.base.is_tls())
-                .and_then(tunnel::authorization),
+            is_to_proxy: proxy.is_some(),
+            proxy_authorization: proxy.and_then(tunnel::authorization),
             timeout: config.timeout,
             max_retries: config.max_retries,
             metrics: Arc::clone(metrics),
@@ -144,14 +119,18 @@ impl Upstream {
         self.timeout
     }
 
+    /// Closes idle connections in time, for ever.
+    pub(super) async fn tidy(&self) -> Infallible {
+        self.client.tidy().await
+    }
+
     /// Asks for `GET path`.
     pub(super) async fn get(
         &self,
         path: &str,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Answered, ProxyError> {
-        let body = RequestBody::of(Bytes::new());
-        plain(self.send(Method::GET, self.base.join(path), json_headers(false), body, client_key).await?)
+    ) -> Result<Response, ProxyError> {
+        self.ask(Method::GET, &self.base.join(path), &RequestBody::of(Bytes::new()), client_key).await
     }
 
     /// Asks for `GET path` beside the API, where some backends have one of their own.
@@ -159,9 +138,8 @@ impl Upstream {
         &self,
         path: &str,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Answered, ProxyError> {
-        let (uri, body) = (self.base.join_beside(path), RequestBody::of(Bytes::new()));
-        plain(self.send(Method::GET, uri, json_headers(false), body, client_key).await?)
+    ) -> Result<Response, ProxyError> {
+        self.ask(Method::GET, &self.base.join_beside(path), &RequestBody::of(Bytes::new()), client_key).await
     }
 
     /// Asks for `POST path` with a JSON body; gives the head as soon as it is there, whatever its status.
@@ -170,74 +148,93 @@ impl Upstream {
         path: &str,
         body: Bytes,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Answered, ProxyError> {
-        plain(
-            self.send(
-                Method::POST,
-                self.base.join(path),
-                json_headers(true),
-                RequestBody::of(body),
-                client_key,
-            )
-            .await?,
-        )
+    ) -> Result<Response, ProxyError> {
+        self.ask(Method::POST, &self.base.join(path), &RequestBody::of(body), client_key).await
     }
 
-    /// Asks for what the client asks for in the backend's own words; gives whatever the backend answers.
+    /// A request that the proxy itself makes, and an answer that can be read as it comes.
+    async fn ask(
+        &self,
+        method: Method,
+        uri: &Uri,
+        body: &RequestBody,
+        client_key: Option<&HeaderValue>,
+    ) -> Result<Response, ProxyError> {
+        let fields = |head: &mut RequestHead| {
+            if !body.is_empty() {
+                head.fixed_field("content-type", "application/json");
+            }
+            head.fixed_field("accept", "application/json, text/event-stream");
+        };
+        let answer = self.send(method, uri, &fields, body, client_key).await?;
+        match answer.headers.get(CONTENT_ENCODING) {
+            Some(coding) if coding != "identity" => {
+                Err(ProxyError::Encoded(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Asks for what the client asks for in the backend's own words; gives whatever the backend answers. None of the
+    /// headers may be one that every request has.
     pub(super) async fn pass(
         &self,
         method: Method,
         path: &str,
-        headers: HeaderMap,
-        body: RequestBody,
+        headers: &HeaderMap,
+        body: &RequestBody,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Answered, ProxyError> {
-        self.send(method, self.base.join(path), headers, body, client_key).await
+    ) -> Result<Response, ProxyError> {
+        let fields = |head: &mut RequestHead| {
+            for (name, value) in headers {
+                head.field(name, value);
+            }
+        };
+        self.send(method, &self.base.join(path), &fields, body, client_key).await
     }
 
     async fn send(
         &self,
         method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: RequestBody,
+        uri: &Uri,
+        fields: &(dyn Fn(&mut RequestHead) + Sync),
+        body: &RequestBody,
         client_key: Option<&HeaderValue>,
-    ) -> Result<Answered, ProxyError> {
+    ) -> Result<Response, ProxyError> {
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries = self.max_retries;
         loop {
-            let mut request =
-                self.request(method.clone(), uri.clone(), headers.clone(), body.clone(), client_key)?;
-            let connection = capture_connection(&mut request);
-            let error = match self.head(request, &body).await? {
-                Ok(response) => return Ok(answered(response, connection)),
+            let mut head = RequestHead::new(method.clone(), uri, self.is_to_proxy);
+            fields(&mut head);
+            self.own_fields(&mut head, client_key);
+            let cause = match self.answer(uri, head, body).await? {
+                Ok(response) => return Ok(response),
                 Err(error) if body.is_cut() => {
                     tracing::debug!(%error, "the client's body broke off");
                     return Err(ProxyError::BodyCut);
                 }
-                Err(error) => error,
+                Err(ClientError::BrokenOff(why)) => return Err(ProxyError::BrokenOff(why)),
+                Err(error @ ClientError::Connect(_)) => error.to_string(),
             };
-            if !error.is_connect() {
-                return Err(ProxyError::BrokenOff(cause(&error)));
-            }
             if retries == 0 {
-                return Err(ProxyError::Unreachable(format!("{}: {}", self.base.origin(), cause(&error))));
+                return Err(ProxyError::Unreachable(format!("{}: {cause}", self.base.origin())));
             }
             retries -= 1;
             self.metrics.retried();
-            tracing::debug!(cause = %cause(&error), retries_left = retries, "connecting to the backend failed");
+            tracing::debug!(cause, retries_left = retries, "connecting to the backend failed");
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
     }
 
     /// Waits for the head. While the request is still coming the backend has nothing to answer.
-    async fn head(
+    async fn answer(
         &self,
-        request: Request<RequestBody>,
+        uri: &Uri,
+        head: RequestHead,
         body: &RequestBody,
-    ) -> Result<Result<Response<Incoming>, Error>, ProxyError> {
-        let mut response = pin!(self.client.request(request));
+    ) -> Result<Result<Response, ClientError>, ProxyError> {
+        let mut response = pin!(self.client.request(uri, head, body));
         let mut deadline = Instant::now() + self.timeout;
         loop {
             if let Ok(response) = tokio::time::timeout_at(deadline, &mut response).await {
@@ -250,45 +247,29 @@ impl Upstream {
         }
     }
 
-    fn request(
-        &self,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: RequestBody,
-        client_key: Option<&HeaderValue>,
-    ) -> Result<Request<RequestBody>, ProxyError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(body)
-            .map_err(|error| ProxyError::Unreachable(error.to_string()))?;
-        *request.headers_mut() = headers;
-        let headers = request.headers_mut();
+    /// What every request says.
+    fn own_fields(&self, head: &mut RequestHead, client_key: Option<&HeaderValue>) {
         // A compressed stream could not be translated as it comes.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        RequestId::put_on_question(headers);
+        head.fixed_field("accept-encoding", "identity");
+        head.fixed_field("user-agent", AGENT);
+        RequestId::put_on_question(|name, value| head.field(name, value));
         if let Some(value) = &self.proxy_authorization {
-            headers.insert(PROXY_AUTHORIZATION, value.clone());
+            head.field(&PROXY_AUTHORIZATION, value);
         }
         if let Some(key) = &self.key {
-            headers.insert(self.key_header.clone(), key.clone());
+            head.field(&self.key_header, key);
         } else if let Some(key) = client_key {
-            headers.insert(AUTHORIZATION, key.clone());
+            head.field(&AUTHORIZATION, key);
         }
-        Ok(request)
     }
 
     /// Reads the words of an answer that is no success.
-    pub(super) async fn refusal(&self, answer: Answered, model: &str, client_key: bool) -> ProxyError {
-        let Answered { status, headers, body, .. } = answer;
+    pub(super) async fn refusal(&self, answer: Response, model: &str, client_key: bool) -> ProxyError {
+        let Response { status, headers, body } = answer;
         if status.is_redirection() {
             return ProxyError::Redirect(origin(headers.get(LOCATION)));
         }
-        let body =
-            tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect()).await;
-        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        let body = error_bytes(body).await.unwrap_or_default();
         let error = ApiError::read(&body);
         ProxyError::Status {
             status,
@@ -301,9 +282,8 @@ impl Upstream {
 
     /// The body of an error, without the configured key, which no client is to learn. `None`: it is too long, or does not
     /// come.
-    pub(super) async fn error_body(&self, body: Incoming) -> Option<Bytes> {
-        let body = tokio::time::timeout(ERROR_BODY_TIMEOUT, Limited::new(body, MAX_ERROR_BYTES).collect());
-        let body = body.await.ok()?.ok()?.to_bytes();
+    pub(super) async fn error_body(&self, body: ResponseBody) -> Option<Bytes> {
+        let body = error_bytes(body).await?;
         let text = String::from_utf8_lossy(&body);
         let clean = self.redacted(&text, None);
         Some(if clean == text { body } else { clean.into() })
@@ -317,6 +297,10 @@ impl Upstream {
             None => text.to_string(),
         }
     }
+}
+
+async fn error_bytes(body: ResponseBody) -> Option<Bytes> {
+    tokio::time::timeout(ERROR_BODY_TIMEOUT, body.read_to_end(MAX_ERROR_BYTES)).await.ok()?.ok()
 }
 
 /// Where a redirect points to, without path and query: a query may hold a key.
@@ -358,44 +342,6 @@ pub(super) fn key_value(header: KeyHeader, key: &str) -> Option<HeaderValue> {
     .ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// The headers of a request that the proxy itself makes.
-fn json_headers(has_body: bool) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if has_body {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    headers
-}
-
-fn answered(response: Response<Incoming>, connection: CaptureConnection) -> Answered {
-    let (head, body) = response.into_parts();
-    Answered { status: head.status, headers: head.headers, body, connection }
-}
-
-/// An answer that can be read as it comes.
-fn plain(answer: Answered) -> Result<Answered, ProxyError> {
-    match answer.headers.get(CONTENT_ENCODING) {
-        Some(coding) if coding != "identity" => {
-            Err(ProxyError::Encoded(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
-        }
-        _ => Ok(answer),
-    }
-}
-
-/// The innermost reason, which is the one a person can act on.
-fn cause(error: &Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let text = cause.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_ascii_lowercase(),
-        None => text,
-    }
 }
 
 #[cfg(test)]

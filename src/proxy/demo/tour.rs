@@ -7,18 +7,11 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::body::Pace;
@@ -40,10 +33,12 @@ const MAX_ERROR: usize = 64 * 1024;
 pub(crate) enum DemoError {
     /// The proxy's port did not take a connection.
     Connect(SocketAddr, io::Error),
-    /// The connection broke, or what came was not HTTP.
-    Http(hyper::Error),
+    /// The connection broke.
+    Broken(io::Error),
+    /// What came is not HTTP.
+    NotHttp,
     /// The proxy answered with an error status; the text is its own.
-    Refused(StatusCode, String),
+    Refused(u16, String),
     /// The answer ended in an error line; the text is its own.
     Failed(String),
     /// A line of the answer is not what Ollama sends.
@@ -60,8 +55,9 @@ impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(proxy, _) => write!(f, "could not connect to the proxy at {proxy}"),
-            Self::Http(_) => f.write_str("the connection to the proxy broke"),
-            Self::Refused(status, text) => write!(f, "the proxy answered {}: {text}", status.as_u16()),
+            Self::Broken(_) => f.write_str("the connection to the proxy broke"),
+            Self::NotHttp => f.write_str("what answers does not speak HTTP"),
+            Self::Refused(status, text) => write!(f, "the proxy answered {status}: {text}"),
             Self::Failed(text) => write!(f, "the answer ended in an error: {text}"),
             Self::Line(what) => write!(f, "a line of the answer {what}"),
             Self::Cut => f.write_str("the answer ended before its last line"),
@@ -74,8 +70,7 @@ impl fmt::Display for DemoError {
 impl Error for DemoError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Connect(_, error) | Self::Output(error) => Some(error),
-            Self::Http(error) => Some(error),
+            Self::Connect(_, error) | Self::Output(error) | Self::Broken(error) => Some(error),
             _ => None,
         }
     }
@@ -179,54 +174,53 @@ fn summary(told: &Told, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
     out.flush()
 }
 
+/// By HTTP/1.0 (RFC 1945): such an answer is not chunked and ends with the connection, so there is nothing to decode.
 async fn ask(proxy: SocketAddr, out: &mut dyn Write) -> Result<Told, DemoError> {
-    let stream = TcpStream::connect(proxy).await.map_err(|error| DemoError::Connect(proxy, error))?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(DemoError::Http)?;
-    let (mut exchange, mut connection) = (pin!(exchange(sender, proxy, out)), pin!(connection));
-    let ended = tokio::select! {
-        biased;
-        told = &mut exchange => return told,
-        ended = &mut connection => ended,
-    };
-    // What the connection brought before it ended is still to be read; how it ended matters only if that is not enough.
-    match exchange.await {
-        Err(DemoError::Http(error)) => Err(DemoError::Http(ended.err().unwrap_or(error))),
-        told => told,
+    let mut stream = TcpStream::connect(proxy).await.map_err(|error| DemoError::Connect(proxy, error))?;
+    let question =
+        format!(r#"{{"model":"demo","messages":[{{"role":"user","content":"{QUESTION}"}}],"stream":true}}"#);
+    let request = format!(
+        "POST /api/chat HTTP/1.0\r\nHost: {proxy}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{question}",
+        question.len()
+    );
+    let begun = Instant::now();
+    stream.write_all(request.as_bytes()).await.map_err(DemoError::Broken)?;
+    let (status, body) = head(&mut stream).await?;
+    match status {
+        200 => answer(&mut stream, body, begun, out).await,
+        status => Err(refused(&mut stream, status, body).await),
     }
 }
 
-async fn exchange(
-    mut sender: SendRequest<Full<Bytes>>,
-    proxy: SocketAddr,
-    out: &mut dyn Write,
-) -> Result<Told, DemoError> {
-    let question =
-        format!(r#"{{"model":"demo","messages":[{{"role":"user","content":"{QUESTION}"}}],"stream":true}}"#);
-    let mut request = Request::new(Full::new(Bytes::from(question)));
-    *request.method_mut() = hyper::Method::POST;
-    *request.uri_mut() = hyper::Uri::from_static("/api/chat");
-    request.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-    if let Ok(host) = hyper::header::HeaderValue::try_from(proxy.to_string()) {
-        request.headers_mut().insert(HOST, host);
+/// The status of the answer, and what came of its body together with the head.
+async fn head(stream: &mut TcpStream) -> Result<(u16, Vec<u8>), DemoError> {
+    let mut head = Vec::new();
+    loop {
+        let end = head.windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(end) = end {
+            let line = String::from_utf8_lossy(&head);
+            let status = line.strip_prefix("HTTP/1.").and_then(|line| line.get(2..5)?.parse().ok());
+            return Ok((status.ok_or(DemoError::NotHttp)?, head.split_off(end + 4)));
+        }
+        if head.len() > MAX_ERROR {
+            return Err(DemoError::NotHttp);
+        }
+        if stream.read_buf(&mut head).await.map_err(DemoError::Broken)? == 0 {
+            return Err(DemoError::NotHttp);
+        }
     }
-    let begun = Instant::now();
-    let response = sender.send_request(request).await.map_err(DemoError::Http)?;
-    if response.status() != StatusCode::OK {
-        return Err(refused(response).await);
-    }
-    answer(response.into_body(), begun, out).await
 }
 
 /// Reads the answer line by line, and shows the words of each as it comes.
-async fn answer(mut body: Incoming, begun: Instant, out: &mut dyn Write) -> Result<Told, DemoError> {
+async fn answer(
+    stream: &mut TcpStream,
+    mut pending: Vec<u8>,
+    begun: Instant,
+    out: &mut dyn Write,
+) -> Result<Told, DemoError> {
     let mut wrap = Wrap::default();
     let mut first_word = None;
-    let mut pending: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(DemoError::Http)?.into_data() else {
-            continue; // trailers
-        };
-        pending.extend_from_slice(&data);
+    loop {
         while let Some(end) = memchr::memchr(b'\n', &pending) {
             let mut line: Vec<u8> = pending.drain(..=end).collect();
             let line = simd_json::to_owned_value(&mut line).map_err(|_| DemoError::Line("is not JSON"))?;
@@ -246,8 +240,10 @@ async fn answer(mut body: Incoming, begun: Instant, out: &mut dyn Write) -> Resu
         if pending.len() > MAX_LINE {
             return Err(DemoError::Line("is longer than 1 MiB"));
         }
+        if stream.read_buf(&mut pending).await.map_err(DemoError::Broken)? == 0 {
+            return Err(DemoError::Cut);
+        }
     }
-    Err(DemoError::Cut)
 }
 
 fn told(last: &OwnedValue, first_word: Option<Duration>, total: Duration) -> Told {
@@ -257,13 +253,15 @@ fn told(last: &OwnedValue, first_word: Option<Duration>, total: Duration) -> Tol
     Told { tokens: last.get_u64("eval_count").unwrap_or(0), answering, to_first_word, total }
 }
 
-async fn refused(response: Response<Incoming>) -> DemoError {
-    let status = response.status();
-    let Ok(body) = Limited::new(response.into_body(), MAX_ERROR).collect().await else {
-        return DemoError::Refused(status, "its text could not be read".to_owned());
-    };
-    let body = body.to_bytes();
-    let document = simd_json::to_owned_value(&mut body.to_vec()).ok();
+async fn refused(stream: &mut TcpStream, status: u16, mut body: Vec<u8>) -> DemoError {
+    while body.len() < MAX_ERROR {
+        match stream.read_buf(&mut body).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => return DemoError::Refused(status, "its text could not be read".to_owned()),
+        }
+    }
+    let document = simd_json::to_owned_value(&mut body.clone()).ok();
     let text = document.as_ref().and_then(|document| document.get_str("error"));
     DemoError::Refused(status, plain(text.unwrap_or(&String::from_utf8_lossy(&body))))
 }

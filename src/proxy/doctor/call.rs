@@ -1,8 +1,6 @@
 //! [`Caller`]: one request of a client, and everything that came back.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response};
 use simd_json::OwnedValue;
@@ -17,10 +15,11 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// The longest answer is a list of models, some hundred bytes each; all answers are held until the end.
 const MAX_BODY: usize = 4 << 20;
 
-/// The head of an answer on its way, or why none comes.
-pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Response<Incoming>, String>> + Send>>;
-/// How a request is sent. It is given to the doctor, so that there is one HTTP client in the program.
-pub(crate) type Asks = Box<dyn Fn(Request<Bytes>) -> Asking + Send + Sync>;
+/// A whole answer on its way, or why none comes.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>>;
+/// How a request is sent, and an answer of up to so many bytes read. It is given to the doctor, so that there is one HTTP
+/// client in the program.
+pub(crate) type Asks = Box<dyn Fn(Request<Bytes>, usize) -> Asking + Send + Sync>;
 
 /// Sends requests to the proxy.
 pub(crate) struct Caller {
@@ -67,11 +66,8 @@ impl Caller {
             request = request.header(AUTHORIZATION, key);
         }
         let request = request.body(body.into()).map_err(|error| error.to_string())?;
-        let answer = (self.asks)(request).await.map_err(|error| format!("no answer came: {error}"))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
-        let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
-        Ok(Heard { status, body: body.to_bytes().into() })
+        let answer = (self.asks)(request, MAX_BODY).await?;
+        Ok(Heard { status: answer.status().as_u16(), body: answer.into_body().into() })
     }
 }
 
