@@ -33,6 +33,7 @@ mod embed;
 mod errors;
 mod flow;
 mod forward;
+mod framing;
 mod golden;
 mod guard;
 mod ids;
