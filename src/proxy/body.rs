@@ -9,17 +9,16 @@ use super::app::App;
 use super::client::{Came, ResponseBody};
 use super::echo::Scope;
 use super::error::ProxyError;
+use super::silence::{Enough, Silence};
 use crate::ollama;
 use crate::translate::{Answering, Fault, StreamTranslator};
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::futures::OwnedNotified;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 /// How long the usage is waited for once the finish reason is known: some backends then neither send it nor end.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
@@ -40,9 +39,9 @@ pub(super) struct TranslatedBody {
     heard: Instant,
     /// How far the answer is, and since when.
     phase: (Answering, Instant),
-    silence: Duration,
-    timer: Pin<Box<Sleep>>,
-    cut_off: Pin<Box<OwnedNotified>>,
+    /// How long it may be silent.
+    patience: Duration,
+    silence: Silence,
     app: Arc<App>,
     account: Account,
 }
@@ -56,7 +55,7 @@ impl TranslatedBody {
         account: Account,
     ) -> Self {
         let now = Instant::now();
-        let silence = app.upstream.timeout();
+        let patience = app.upstream.timeout();
         TranslatedBody {
             upstream: Some(upstream),
             translator,
@@ -65,9 +64,8 @@ impl TranslatedBody {
             failed: None,
             heard: now,
             phase: (Answering::Open, now),
-            silence,
-            timer: Box::pin(sleep_until(now + silence)),
-            cut_off: Box::pin(app.cut_off.notified()),
+            patience,
+            silence: Silence::new(&app, now + patience),
             app,
             account,
         }
@@ -171,8 +169,8 @@ impl TranslatedBody {
     fn deadline(&self) -> Instant {
         let (answering, since) = self.phase;
         match answering {
-            Answering::Open => self.heard + self.silence,
-            Answering::Finishing => since + self.silence.min(FINISH_GRACE),
+            Answering::Open => self.heard + self.patience,
+            Answering::Finishing => since + self.patience.min(FINISH_GRACE),
             Answering::Done => since + DRAIN_GRACE,
         }
     }
@@ -208,28 +206,14 @@ impl TranslatedBody {
 
     /// The backend has nothing for now. How long it may be so depends on what is still expected.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
-        let answering = self.translator.answering();
-        if self.app.cut_off.is_now() || self.cut_off.as_mut().poll(cx).is_ready() {
-            self.upstream = None;
-            let is_done = answering == Answering::Done;
-            return Poll::Ready(if is_done { Ok(()) } else { Err(ProxyError::Stopping) });
-        }
         let deadline = self.deadline();
-        // The timer is set once for many frames: it is set back only when it went off early or must go off earlier.
-        if self.timer.deadline() > deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() >= deadline {
-                break;
-            }
-            self.timer.as_mut().reset(deadline);
-        }
+        let enough = ready!(self.silence.poll(&self.app, cx, deadline));
         self.upstream = None;
-        Poll::Ready(match answering {
-            Answering::Open => Err(ProxyError::TimedOut(self.silence)),
-            Answering::Finishing | Answering::Done => self.finish(),
+        Poll::Ready(match (self.translator.answering(), enough) {
+            (Answering::Done, Enough::Stopping) => Ok(()),
+            (_, Enough::Stopping) => Err(ProxyError::Stopping),
+            (Answering::Open, Enough::TimedOut) => Err(ProxyError::TimedOut(self.patience)),
+            (Answering::Finishing | Answering::Done, Enough::TimedOut) => self.finish(),
         })
     }
 

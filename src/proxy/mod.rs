@@ -29,6 +29,7 @@ mod resolve;
 mod retry_after;
 mod run;
 mod server;
+mod silence;
 mod target;
 mod text;
 mod tls;

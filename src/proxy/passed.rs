@@ -7,18 +7,16 @@ use super::account::Account;
 use super::app::App;
 use super::client::{Came, ResponseBody};
 use super::error::ProxyError;
+use super::silence::{Enough, Silence};
 use bytes::{Bytes, BytesMut};
 use hyper::body::SizeHint;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::futures::OwnedNotified;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 /// The answer ends here, though it is not whole; the log has the reason.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +42,9 @@ pub(super) struct PassedBody {
     is_stream: bool,
     /// When the backend last sent something.
     heard: Instant,
-    silence: Duration,
-    timer: Pin<Box<Sleep>>,
-    cut_off: Pin<Box<OwnedNotified>>,
+    /// How long it may be silent.
+    patience: Duration,
+    silence: Silence,
     app: Arc<App>,
     account: Account,
 }
@@ -54,7 +52,7 @@ pub(super) struct PassedBody {
 impl PassedBody {
     pub(super) fn new(upstream: ResponseBody, is_stream: bool, app: Arc<App>, account: Account) -> Self {
         let now = Instant::now();
-        let silence = app.upstream.timeout();
+        let patience = app.upstream.timeout();
         PassedBody {
             upstream: Some(upstream),
             out: BytesMut::new(),
@@ -62,9 +60,8 @@ impl PassedBody {
             had_turn: false,
             is_stream,
             heard: now,
-            silence,
-            timer: Box::pin(sleep_until(now + silence)),
-            cut_off: Box::pin(app.cut_off.notified()),
+            patience,
+            silence: Silence::new(&app, now + patience),
             app,
             account,
         }
@@ -75,8 +72,11 @@ impl PassedBody {
         while let Some(upstream) = &mut self.upstream {
             let out = &mut self.out;
             let Poll::Ready(came) = upstream.poll_read(cx, &mut |bytes| out.extend_from_slice(bytes)) else {
-                let error = ready!(self.poll_silence(cx));
-                self.fail(&error);
+                let enough = ready!(self.silence.poll(&self.app, cx, self.heard + self.patience));
+                self.fail(&match enough {
+                    Enough::Stopping => ProxyError::Stopping,
+                    Enough::TimedOut => ProxyError::TimedOut(self.patience),
+                });
                 return self.end(Err(CutShort));
             };
             self.heard = Instant::now();
@@ -123,22 +123,6 @@ impl PassedBody {
     fn end(&mut self, result: Result<(), CutShort>) -> Poll<Option<Result<Bytes, CutShort>>> {
         self.account.end();
         Poll::Ready(result.err().map(Err))
-    }
-
-    /// The backend has nothing for now. Ready with the reason to wait no longer.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
-        if self.app.cut_off.is_now() || self.cut_off.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(ProxyError::Stopping);
-        }
-        let deadline = self.heard + self.silence;
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            // It is set once for many frames.
-            if self.timer.deadline() >= deadline {
-                return Poll::Ready(ProxyError::TimedOut(self.silence));
-            }
-            self.timer.as_mut().reset(deadline);
-        }
     }
 
     fn fail(&mut self, error: &ProxyError) {
