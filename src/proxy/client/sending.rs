@@ -84,9 +84,10 @@ impl Sending {
         }
     }
 
-    /// Asks for the next piece of a body that comes.
+    /// Asks for the next piece of a body that comes: not before the head is written, since a request that nobody can have
+    /// read is sent again, and what was taken from such a body is gone.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyCut>> {
-        if matches!(self.state, State::Open) && self.piece.is_empty() {
+        if matches!(self.state, State::Open) && self.head.is_empty() && self.piece.is_empty() {
             match ready!(self.body.poll_coming(cx)) {
                 Some(piece) => self.piece = piece?,
                 None => self.state = State::Ending,
