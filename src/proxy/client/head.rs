@@ -4,6 +4,7 @@ use super::chunked::ChunkedDecoder;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::Scheme;
 use hyper::{HeaderMap, Method, StatusCode, Uri, Version};
+use std::mem::MaybeUninit;
 
 /// Most fields of a response's head.
 const MAX_FIELDS: usize = 100;
@@ -98,9 +99,10 @@ impl ResponseHead {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn read(bytes: &[u8], method: &Method) -> Result<Option<(Self, usize)>, &'static str> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut head = httparse::Response::new(&mut fields);
-        let len = match head.parse(bytes) {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut head = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let len = match parser.parse_response_with_uninit_headers(&mut head, bytes, &mut fields) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err("its head has too many fields"),

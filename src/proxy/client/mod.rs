@@ -116,7 +116,7 @@ impl HttpClient {
             };
             match self.exchange(connection, Sending::new(head.clone(), body.clone()), &method).await {
                 Err(ExchangeError::Closed { may_be_read })
-                    if was_idle && (!may_be_read || method.is_safe()) => {}
+                    if was_idle && (!may_be_read || (method.is_safe() && body.is_empty())) => {}
                 response => return Ok(response?),
             }
         }
