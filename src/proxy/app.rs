@@ -123,7 +123,7 @@ impl App {
     }
 }
 
-/// The moment at which running answers must end, once it has come.
+/// A moment at which something must end, once it has come.
 #[derive(Debug, Default)]
 pub(super) struct CutOff {
     has_come: AtomicBool,

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 /// How long the backend's body may take to end once the last line is out, so that its connection can be used again.
 const DRAIN_GRACE: Duration = Duration::from_millis(100);
+/// What a stream may keep for its next lines.
+const KEPT_BYTES: usize = 1 << 10;
 
 /// See the module's description.
 pub(super) struct TranslatedBody {
@@ -97,8 +99,8 @@ impl TranslatedBody {
         self.account
     }
 
-    /// The lines of the next piece of the backend's body. `None`: the end.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// Waits for lines. Ready with whether there are any: if not, the answer is over.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.out.is_empty()
             && let Err(error) = ready!(self.poll_lines(cx))
         {
@@ -107,19 +109,51 @@ impl TranslatedBody {
         self.account.set_usage(self.translator.usage());
         if self.out.is_empty() {
             self.account.end();
-            return Poll::Ready(None);
+            return Poll::Ready(false);
         }
         self.account.first_line();
-        let lines = self.out.split().freeze();
-        // The client has all that it waits for; hyper does not ask again behind the end.
-        if self.is_end() || self.translator.answering() == Answering::Done {
-            self.account.end();
+        Poll::Ready(true)
+    }
+
+    /// The lines that are there.
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Whether nothing follows on them.
+    pub(super) fn is_last(&self) -> bool {
+        self.failed.is_none() && self.upstream.is_none()
+    }
+
+    /// They are on their way.
+    pub(super) fn sent(&mut self) {
+        // What a long piece took is given back; what a few lines take is used again.
+        if self.out.capacity() > KEPT_BYTES {
+            self.out = BytesMut::new();
         }
+        self.out.clear();
+        self.note_end();
+    }
+
+    /// The lines of the next piece of the backend's body, for hyper. `None`: the end.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !ready!(self.poll_more(cx)) {
+            return Poll::Ready(None);
+        }
+        let lines = self.out.split().freeze();
+        self.note_end();
         Poll::Ready(Some(lines))
     }
 
+    /// hyper does not ask again behind the end, and the client has all that it waits for.
+    fn note_end(&mut self) {
+        if self.is_end() || self.translator.answering() == Answering::Done {
+            self.account.end();
+        }
+    }
+
     pub(super) fn is_end(&self) -> bool {
-        self.out.is_empty() && self.failed.is_none() && self.upstream.is_none()
+        self.out.is_empty() && self.is_last()
     }
 
     /// Ready when `out` holds lines or the backend's body is over. An error comes only when no lines wait before it.

@@ -33,6 +33,8 @@ pub(super) enum ReplyBody {
     Embedded(Box<EmbeddedBody>),
     /// The backend's answer as it comes.
     Passed(Box<PassedBody>),
+    /// The lines are written past hyper: it has the head, and waits for a body that never comes.
+    TakenOver,
     /// The demonstration's backend speaks.
     Shown(Box<DemoBody>),
 }
@@ -54,6 +56,7 @@ impl Body for ReplyBody {
             ReplyBody::Passed(body) => {
                 body.poll_frame(cx).map(|frame| frame.map(|bytes| bytes.map(Frame::data)))
             }
+            ReplyBody::TakenOver => Poll::Pending,
             ReplyBody::Shown(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
@@ -66,6 +69,7 @@ impl Body for ReplyBody {
             ReplyBody::Translated(body) => body.is_end(),
             ReplyBody::Embedded(body) => body.is_end(),
             ReplyBody::Passed(body) => body.is_end(),
+            ReplyBody::TakenOver => false,
             ReplyBody::Shown(body) => body.is_end_stream(),
         }
     }
@@ -75,7 +79,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            ReplyBody::Translated(_) | ReplyBody::Embedded(_) => SizeHint::default(),
+            ReplyBody::Translated(_) | ReplyBody::Embedded(_) | ReplyBody::TakenOver => SizeHint::default(),
             ReplyBody::Passed(body) => body.size_hint(),
             ReplyBody::Shown(body) => body.size_hint(),
         }

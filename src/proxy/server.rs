@@ -1,27 +1,19 @@
 //! [`serve`]: a listener's connections, each in a task of its own, and the drain at the end.
 
+use super::app::CutOff;
+use super::connection::serve_connection;
 use super::reply::Reply;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Longest wait for a request's head, which for hyper begins when the answer before it ended: so it is how long an idle
-/// connection is kept as well. Shorter, and the pools of clients (aiohttp's 15 s, Go's 90 s) would meet a connection
-/// that is just being closed; nginx waits as long. hyper has no limit unless it is given one, and none without a timer.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// Bytes of a request's head, and of what is read and written at once.
-const MAX_BUFFER_BYTES: usize = 32 << 10;
 /// Wait after an accept that failed for want of file descriptors: some come free when requests end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// It is said once in this time.
@@ -45,7 +37,7 @@ pub(super) async fn serve(
     grace: Duration,
     cut_off: impl FnOnce(),
 ) {
-    let connections = GracefulShutdown::new();
+    let open = Open { stopping: Arc::default(), connections: watch::Sender::new(()) };
     let mut stop = pin!(stop);
     let mut warned_at = None;
     loop {
@@ -54,14 +46,17 @@ pub(super) async fn serve(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, Arc::clone(&handler), &connections),
+            Ok((stream, _)) => connect(stream, Arc::clone(&handler), &open),
             Err(error) => wait_after(&error, &mut warned_at).await,
         }
     }
     drop(listener);
-    let open = connections.count();
-    tracing::info!(open_connections = open, "stopping; running requests may end");
-    let mut ended = pin!(connections.shutdown());
+    tracing::info!(
+        open_connections = open.connections.receiver_count(),
+        "stopping; running requests may end"
+    );
+    open.stopping.come();
+    let mut ended = pin!(open.connections.closed());
     tokio::select! {
         () = &mut ended => return,
         () = tokio::time::sleep(grace) => tracing::warn!("SHUTDOWN_GRACE is over; what still runs is cut off"),
@@ -72,29 +67,27 @@ pub(super) async fn serve(
     let _in_time = tokio::time::timeout(FAREWELL, ended).await;
 }
 
-fn connect(stream: TcpStream, handler: Handler, connections: &GracefulShutdown) {
+/// The connections that are open.
+struct Open {
+    /// They are to end with the request that they run.
+    stopping: Arc<CutOff>,
+    /// Each is a receiver.
+    connections: watch::Sender<()>,
+}
+
+fn connect(stream: TcpStream, handler: Handler, open: &Open) {
     // A line must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let service = service_fn(move |request| {
-        let answering = handler(request);
-        async { Ok::<_, Infallible>(answering.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
+    let (stopping, is_open) = (Arc::clone(&open.stopping), open.connections.subscribe());
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place: a connection outlives the accept that began it"
     )]
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended");
-        }
+        serve_connection(stream, handler, &stopping).await;
+        drop(is_open);
     });
 }
 

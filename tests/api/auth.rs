@@ -198,7 +198,7 @@ fn the_key_is_in_no_log_line_when_the_list_of_models_is_refused_with_it() {
 
 #[test]
 fn the_key_is_in_no_log_line_when_the_backend_cannot_be_reached() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let variables = [
         ("OPENAI_API_BASE_URL", url.as_str()),

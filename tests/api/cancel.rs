@@ -166,7 +166,7 @@ fn a_client_that_leaves_does_not_disturb_another() {
 
 #[test]
 fn a_client_that_leaves_while_connecting_is_tried_again_ends_the_request() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "10"), ("LOG_LEVEL", "DEBUG")]);
     let mut client = proxy.client();

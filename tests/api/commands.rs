@@ -139,7 +139,7 @@ fn health_is_0_in_front_of_a_running_proxy_and_1_elsewhere() {
     }
     assert_eq!(backend.seen().connections, 0, "a probe costs the backend nothing");
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let nobody = crate::proxy::nobody().to_string();
     // A backend is no proxy: it does not answer `GET /` as one.
     let other = Backend::with_models(|_, peer| peer.respond(500, &[], ""), |_, _| {});
     for address in [nobody, other.address.to_string()] {

@@ -370,7 +370,7 @@ fn e14_retry_after_goes_along_in_whole_seconds() {
 
 #[test]
 fn check_12_a_backend_that_cannot_be_reached_is_a_502_that_says_why() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     // Longer than a label may be: no resolver asks anyone about it.
     let name = format!("{}.invalid", "a".repeat(70));
     for (host, why) in [(closed.to_string(), "connection refused"), (name, "")] {

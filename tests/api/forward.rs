@@ -234,7 +234,7 @@ fn a_host_that_no_proxy_names_is_not_asked_of_the_proxy() {
 
 #[test]
 fn a_proxy_that_does_not_open_the_tunnel_is_named_without_its_password() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let ready = |answer| connect_proxy(answer).0;
     let long: &'static str = Box::leak(format!("HTTP/1.1 200 {}", "x".repeat(20_000)).into_boxed_str());
     let table = [

@@ -52,6 +52,7 @@ mod ps;
 mod refresh;
 mod shutdown;
 mod smuggling;
+mod streams;
 mod thirty;
 mod upstream;
 mod wire_facts;

@@ -17,7 +17,7 @@ fn gets(seen: &Seen) -> usize {
 
 #[test]
 fn the_process_is_alive_and_healthy_whatever_the_backend_is() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let proxy =
         Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("ENV", "staging"), ("OLLAMA_HOST", "0.0.0.0:0")]);
@@ -169,7 +169,7 @@ fn an_unreachable_backend_is_not_ready_and_one_that_came_back_is() {
     }
     assert_eq!(gets(&backend.seen()), 2, "it was asked once while it failed and once after");
 
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "0")]);
     let answer = proxy.get("/ready");
@@ -311,7 +311,7 @@ fn counts_are_those_of_the_exchanges_that_were() {
 
 #[test]
 fn a_failed_connection_is_a_retry_each_time() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "2")]);
     assert_eq!(proxy.get("/api/tags").status(), 502);

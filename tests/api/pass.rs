@@ -525,7 +525,7 @@ fn no_client_learns_the_proxys_key_from_an_error() {
 
 #[test]
 fn the_proxys_own_errors_have_the_form_that_the_clients_of_each_api_know() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::proxy::nobody();
     let url = format!("http://{closed}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "0")]);
     let (status, kind, message) = openai_error(&proxy.post("/v1/chat/completions", &json!({"model": "m"})));

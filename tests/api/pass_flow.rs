@@ -328,7 +328,7 @@ fn while_an_upload_comes_the_backends_silence_is_not_counted() {
 
 #[test]
 fn an_upload_waits_for_a_backend_that_is_not_there_yet() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = crate::proxy::nobody();
     let url = format!("http://{address}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "10"), ("LOG_LEVEL", "DEBUG")]);
     let mut client = proxy.client();

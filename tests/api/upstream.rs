@@ -311,7 +311,7 @@ fn options_become_parameters_and_what_was_not_set_is_not_sent() {
 
 #[test]
 fn a_backend_that_is_just_starting_is_tried_again() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = crate::proxy::nobody();
     let url = format!("http://{address}/v1");
     let proxy = Proxy::start(&[("OPENAI_API_BASE_URL", &url), ("MAX_RETRIES", "10"), ("LOG_LEVEL", "DEBUG")]);
     let mut client = proxy.client();

@@ -212,6 +212,17 @@ fn listening(log: &str) -> Option<SocketAddr> {
     rest.split([' ', '"', '\n']).next()?.parse().ok()
 }
 
+/// An address at which nobody listens. It stays taken, so that no other test or proxy is given it; who listens at just
+/// this one can.
+pub(crate) fn nobody() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 /// The body of a streamed chat of one message, for the model `m`.
 pub(crate) fn chat(prompt: &str) -> Value {
     serde_json::json!({"model": "m", "messages": [{"role": "user", "content": prompt}]})

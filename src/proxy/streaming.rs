@@ -1,0 +1,102 @@
+//! [`Streaming`]: the lines of an answer on their way to the client, each piece one chunk (RFC 9112, section 7.1).
+//!
+//! Pulled like the body that it writes: nothing is asked of the backend before the client's socket took what there is, so
+//! one that reads slowly stops the backend's sending. A client that hangs up, or only stops sending, is gone.
+
+use super::body::TranslatedBody;
+use super::client_io::ClientIo;
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Most that a client may send ahead while it reads; past it nothing is read until the answer is over.
+const MAX_UNREAD_BYTES: usize = 32 << 10;
+/// Read at once of what a client sends ahead, which none of the known ones does.
+const READ_BYTES: usize = 512;
+
+/// See the module's description.
+pub(super) struct Streaming<'a> {
+    io: &'a mut ClientIo,
+    body: &'a mut TranslatedBody,
+    /// What stands before the lines of the chunk: its size, and before the first one the head.
+    before: Vec<u8>,
+    behind: &'static [u8],
+    /// How much of the chunk is written. `None`: there is none.
+    written: Option<usize>,
+    is_last: bool,
+}
+
+impl<'a> Streaming<'a> {
+    /// Behind the head that the connection holds.
+    pub(super) fn new(io: &'a mut ClientIo, body: &'a mut TranslatedBody) -> Self {
+        let before = io.take_held();
+        Streaming { io, body, before, behind: b"", written: None, is_last: false }
+    }
+
+    /// Ready when all of the answer is written.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let step = if self.written.is_some() { self.poll_write(cx)? } else { self.poll_chunk(cx) };
+            if step.is_pending() {
+                return self.poll_gone(cx);
+            }
+            if self.is_last && self.written.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Waits for the lines of the next chunk; the last one has none.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_lines = ready!(self.body.poll_more(cx));
+        // Writing to a Vec cannot fail.
+        let _written = write!(self.before, "{:x}\r\n", self.body.lines().len());
+        // What is known to be the end goes out with the lines.
+        self.is_last = !has_lines || self.body.is_last();
+        self.behind = match (has_lines, self.is_last) {
+            (true, false) => b"\r\n",
+            (true, true) => b"\r\n0\r\n\r\n",
+            (false, _) => b"\r\n",
+        };
+        self.written = Some(0);
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut skipped = self.written.unwrap_or_default();
+        let parts = [self.before.as_slice(), self.body.lines(), self.behind].map(|part| {
+            let of_part = skipped.min(part.len());
+            skipped -= of_part;
+            IoSlice::new(part.get(of_part..).unwrap_or_default())
+        });
+        let left: usize = parts.iter().map(|part| part.len()).sum();
+        match ready!(Pin::new(self.io.stream()).poll_write_vectored(cx, &parts))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            some if some < left => self.written = Some(self.written.unwrap_or_default() + some),
+            _all => {
+                self.written = None;
+                self.before.clear();
+                self.body.sent();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing can be done now but to look whether the client is still there.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.io.unread().len() < MAX_UNREAD_BYTES {
+            let mut buffer = [0; READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            ready!(Pin::new(self.io.stream()).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.io.unread().extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
+    }
+}
