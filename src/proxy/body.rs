@@ -10,6 +10,7 @@ use super::client::{Came, ResponseBody};
 use super::echo::Scope;
 use super::error::ProxyError;
 use super::silence::{Enough, Silence};
+use super::spare;
 use crate::ollama;
 use crate::translate::{Answering, Fault, StreamTranslator};
 use bytes::{Bytes, BytesMut};
@@ -24,8 +25,6 @@ use tokio::time::Instant;
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 /// How long the backend's body may take to end once the last line is out, so that its connection can be used again.
 const DRAIN_GRACE: Duration = Duration::from_millis(100);
-/// What a stream may keep for its next lines.
-const KEPT_BYTES: usize = 1 << 10;
 
 /// See the module's description.
 pub(super) struct TranslatedBody {
@@ -34,6 +33,7 @@ pub(super) struct TranslatedBody {
     translator: StreamTranslator,
     /// Under what the backend's keepsakes are kept.
     scope: Scope,
+    /// Lines that are not written yet, in the thread's spare buffer.
     out: BytesMut,
     /// What went wrong behind the lines in `out`: they go out first.
     failed: Option<ProxyError>,
@@ -79,14 +79,16 @@ impl TranslatedBody {
     }
 
     /// Waits for the end and gives the one object.
-    pub(super) async fn whole(mut self) -> Result<(BytesMut, Account), (ProxyError, Account)> {
+    pub(super) async fn whole(mut self) -> Result<(Bytes, Account), (ProxyError, Account)> {
         while self.translator.answering() != Answering::Done {
             if let Err(error) = poll_fn(|cx| self.poll_lines(cx)).await {
                 return Err((error, self.account));
             }
         }
         self.account.set_usage(self.translator.usage());
-        Ok((self.out, self.account))
+        let object = Bytes::copy_from_slice(&self.out);
+        spare::give(self.out);
+        Ok((object, self.account))
     }
 
     /// The head is on its way.
@@ -127,11 +129,7 @@ impl TranslatedBody {
 
     /// They are on their way.
     pub(super) fn sent(&mut self) {
-        // What a long piece took is given back; what a few lines take is used again.
-        if self.out.capacity() > KEPT_BYTES {
-            self.out = BytesMut::new();
-        }
-        self.out.clear();
+        spare::give(std::mem::take(&mut self.out));
         self.note_end();
     }
 
@@ -140,8 +138,8 @@ impl TranslatedBody {
         if !ready!(self.poll_more(cx)) {
             return Poll::Ready(None);
         }
-        let lines = self.out.split().freeze();
-        self.note_end();
+        let lines = Bytes::copy_from_slice(&self.out);
+        self.sent();
         Poll::Ready(Some(lines))
     }
 
@@ -161,6 +159,9 @@ impl TranslatedBody {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
+        if self.out.capacity() == 0 {
+            self.out = spare::take();
+        }
         while let (true, Some(upstream)) = (self.out.is_empty(), &mut self.upstream) {
             let (translator, out, began) = (&mut self.translator, &mut self.out, self.account.began());
             let (mut heard, mut pushed) = (None, Ok(()));
@@ -177,7 +178,13 @@ impl TranslatedBody {
                     tracing::debug!(%error, "the backend's body broke off");
                     true
                 }
-                Poll::Pending => return self.poll_silence(cx),
+                Poll::Pending => {
+                    let enough = self.poll_silence(cx);
+                    if enough.is_pending() {
+                        spare::give(std::mem::take(&mut self.out));
+                    }
+                    return enough;
+                }
             };
             self.heard = heard.unwrap_or_else(Instant::now);
             self.enter(self.translator.answering());

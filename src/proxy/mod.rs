@@ -32,6 +32,7 @@ mod retry_after;
 mod run;
 mod server;
 mod silence;
+mod spare;
 mod streaming;
 mod target;
 mod text;

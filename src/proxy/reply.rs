@@ -114,8 +114,8 @@ pub(super) fn metrics(text: String) -> Reply {
 }
 
 /// 200 with one JSON object.
-pub(super) fn json(body: BytesMut) -> Reply {
-    full(StatusCode::OK, JSON, body.freeze())
+pub(super) fn json(body: impl Into<Bytes>) -> Reply {
+    full(StatusCode::OK, JSON, body)
 }
 
 /// 200 with lines.
