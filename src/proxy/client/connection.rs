@@ -17,8 +17,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Most that is read at once: a stream at full rate then takes one system call for hundreds of events.
-const SCRATCH_BYTES: usize = 64 << 10;
+/// Most that is read at once: a stream at full rate then takes one system call for a hundred events.
+const SCRATCH_BYTES: usize = 32 << 10;
 /// Longest head of a response.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
