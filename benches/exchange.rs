@@ -27,9 +27,9 @@ fn decode(reads: Vec<Bytes>) -> usize {
     let mut decoder = SseDecoder::new(1 << 20);
     let mut events = 0;
     for read in reads {
-        decoder.push(read);
-        while let Some(event) = decoder.next_event().unwrap() {
-            black_box(&event.data);
+        let mut input = &read[..];
+        while let Some(event) = decoder.next_event(&mut input).unwrap() {
+            black_box(event.data);
             events += 1;
         }
     }

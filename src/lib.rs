@@ -22,7 +22,7 @@
 //!                                                               ▼                              │
 //!                                                     RequestWriter ─► BytesMut ─► Upstream ───┘
 //!    ┌─────────── TranslatedBody::poll_frame (pulled: no task, no channel) ◄── hyper's Incoming ◄──┐
-//!    │   Bytes ─► SseDecoder ─► SseEvent { data: a slice of those Bytes }                          │
+//!    │   Bytes ─► SseDecoder ─► SseEvent { data: a slice of those bytes }                          │
 //!    │                │ TextShape, else ChatCompletionChunk (slices of data)                       │
 //!    │                ▼                                                                            │
 //!    │   StreamTranslator: Opening ► Answering ► Finishing ► Done                                  │

@@ -222,7 +222,7 @@ fn f24_an_event_up_to_the_cap_is_taken_and_one_past_it_ends_the_answer() {
 fn f13_behind_the_finish_reason_only_figures_are_waited_for() {
     let mut translator = StreamTranslator::new(&chat(true), BodyKind::Events);
     let mut out = BytesMut::new();
-    let mut push = |text: &str| translator.push(Bytes::from(text.to_string()), NOW, &mut out).unwrap();
+    let mut push = |text: &str| translator.push(text.as_bytes(), NOW, &mut out).unwrap();
     assert_eq!(push(&delta("hi")), Answering::Open);
     assert_eq!(push(FINISH), Answering::Finishing);
     assert_eq!(push(": still here\n\n"), Answering::Finishing);
@@ -250,7 +250,7 @@ fn figures_are_those_of_the_clock() {
     let mut translator = StreamTranslator::new(&wanted, BodyKind::Events);
     let mut out = BytesMut::new();
     for (ms, text) in steps {
-        translator.push(Bytes::from(text), at(ms), &mut out).unwrap();
+        translator.push(text.as_bytes(), at(ms), &mut out).unwrap();
     }
     let line = |time: &str, text: &str, rest: &str| {
         format!(

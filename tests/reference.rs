@@ -5,7 +5,7 @@
 //! calls, the reason, the counts, or that it failed. It shares no code with `src/`.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ollama_openai_proxy::ollama::{Endpoint, Think, Timestamp};
 use ollama_openai_proxy::translate::{BodyKind, StreamTranslator, ThinkTags, Wanted};
 use proptest::prelude::*;
@@ -180,7 +180,7 @@ fn program(body: &[u8], cuts: &[prop::sample::Index], think_tags: ThinkTags) -> 
     let mut from = 0;
     let mut result = Ok(());
     for to in places {
-        let part = Bytes::copy_from_slice(&body[from..to]);
+        let part = &body[from..to];
         from = to;
         result = result.and_then(|()| translator.push(part, Duration::ZERO, &mut out).map(|_| ()));
     }

@@ -506,7 +506,7 @@ fn other_large_things_in_small_parts_are_read_once() {
         let mut translator = StreamTranslator::new(&wanted(true, Endpoint::Chat), kind);
         let mut out = BytesMut::new();
         for part in in_time(&Bytes::from(text), 4) {
-            translator.push(part, NOW, &mut out).unwrap();
+            translator.push(&part, NOW, &mut out).unwrap();
         }
         assert!(out.is_empty());
     }

@@ -147,7 +147,7 @@ pub(crate) fn translate(wanted: &Wanted<'_>, reads: Vec<Bytes>) -> (usize, usize
     let (mut lines, mut bytes, mut answering) = (0, 0, Answering::Open);
     for read in reads {
         now += Duration::from_nanos(1_234_567);
-        answering = translator.push(read, now, &mut out).unwrap();
+        answering = translator.push(&read, now, &mut out).unwrap();
         let frame = out.split().freeze();
         lines += usize::from(!frame.is_empty());
         bytes += frame.len();

@@ -168,7 +168,7 @@ impl TranslatedBody {
             let mut push = |bytes: &[u8]| {
                 if pushed.is_ok() {
                     let heard = *heard.get_or_insert_with(Instant::now);
-                    pushed = translator.push(Bytes::copy_from_slice(bytes), heard - began, out).map(|_| ());
+                    pushed = translator.push(bytes, heard - began, out).map(|_| ());
                 }
             };
             // A body that breaks off is one that ended: whether too early is the translator's word.

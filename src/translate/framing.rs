@@ -7,8 +7,8 @@
 use super::Fault;
 use super::stream::BodyKind;
 use crate::wire::Scanner;
-use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
+use std::borrow::Cow;
 
 /// Longest document taken, and longest answer kept for one.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
@@ -19,49 +19,57 @@ pub(super) enum Framing {
     /// Nothing but white space so far.
     Unknown(BodyKind),
     /// It begins with `{`; the first line has not ended yet. How many bytes of it were searched for the end.
-    FirstLine(BytesMut, usize),
+    FirstLine(Vec<u8>, usize),
     /// Events.
     Events,
     /// Lines of JSON, which the event decoder takes too.
     Lines,
     /// One document, until the body ends.
-    Document(BytesMut),
+    Document(Vec<u8>),
 }
 
 impl Framing {
     /// Takes what arrived and gives what is for the event decoder, if anything is.
-    pub(super) fn push(&mut self, mut bytes: Bytes) -> Result<Bytes, Fault> {
+    #[inline]
+    pub(super) fn push<'i>(&mut self, bytes: &'i [u8]) -> Result<Cow<'i, [u8]>, Fault> {
+        match self {
+            Framing::Events | Framing::Lines => Ok(Cow::Borrowed(bytes)),
+            _ => self.push_unsure(bytes),
+        }
+    }
+
+    fn push_unsure<'i>(&mut self, mut bytes: &'i [u8]) -> Result<Cow<'i, [u8]>, Fault> {
+        const NOTHING: Cow<'static, [u8]> = Cow::Borrowed(&[]);
         if let Framing::Unknown(kind) = *self {
             // Some backends send white space for minutes to hold the connection.
-            let blank = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            bytes.advance(blank);
+            bytes = bytes.trim_ascii_start();
             *self = match bytes.first() {
-                None => return Ok(Bytes::new()),
-                Some(b'{') => Framing::FirstLine(BytesMut::new(), 0),
+                None => return Ok(NOTHING),
+                Some(b'{') => Framing::FirstLine(Vec::new(), 0),
                 // `data:`, `event:`, `error:`, `id:`, `retry:`, a comment, or a byte order mark.
                 Some(b'd' | b'e' | b'i' | b'r' | b':' | 0xEF) => Framing::Events,
                 Some(_) if kind == BodyKind::Events => Framing::Events,
-                Some(_) => Framing::Document(BytesMut::new()),
+                Some(_) => Framing::Document(Vec::new()),
             };
         }
         match self {
-            Framing::Unknown(_) => Ok(Bytes::new()),
-            Framing::Events | Framing::Lines => Ok(bytes),
-            Framing::Document(document) => keep(document, &bytes).map(|()| Bytes::new()),
+            Framing::Unknown(_) => Ok(NOTHING),
+            Framing::Events | Framing::Lines => Ok(Cow::Borrowed(bytes)),
+            Framing::Document(document) => keep(document, bytes).map(|()| NOTHING),
             Framing::FirstLine(text, searched) => {
-                keep(text, &bytes)?;
+                keep(text, bytes)?;
                 let Some(end) = memchr2(b'\n', b'\r', text.get(*searched..).unwrap_or_default()) else {
                     *searched = text.len();
-                    return Ok(Bytes::new());
+                    return Ok(NOTHING);
                 };
                 let is_line = is_json(text.get(..*searched + end).unwrap_or_default());
                 let text = std::mem::take(text);
                 if is_line {
                     *self = Framing::Lines;
-                    return Ok(text.freeze());
+                    return Ok(Cow::Owned(text));
                 }
                 *self = Framing::Document(text);
-                Ok(Bytes::new())
+                Ok(NOTHING)
             }
         }
     }
@@ -72,19 +80,19 @@ impl Framing {
     }
 
     /// The body ended: the document, where it was one.
-    pub(super) fn finish(&mut self) -> Option<Bytes> {
+    pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
         match self {
             Framing::Document(document) | Framing::FirstLine(document, _) => {
                 let document = std::mem::take(document);
-                *self = Framing::Document(BytesMut::new());
-                Some(document.freeze())
+                *self = Framing::Document(Vec::new());
+                Some(document)
             }
             Framing::Unknown(_) | Framing::Events | Framing::Lines => None,
         }
     }
 }
 
-fn keep(document: &mut BytesMut, bytes: &[u8]) -> Result<(), Fault> {
+fn keep(document: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Fault> {
     if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
         return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one document"));
     }

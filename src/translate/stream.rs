@@ -19,7 +19,7 @@ use super::tools::ToolCallAssembler;
 use crate::ollama::{DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
 use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, TextKind, TextShape, Timings, Usage};
 use crate::wire::{JsonError, JsonErrorKind, RawJson, RawStr, Scanner, SseDecoder, SseEvent};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::time::Duration;
 
 /// Longest event taken from a backend: a whole answer or a picture fits; what is longer is no event.
@@ -79,6 +79,12 @@ enum State {
 pub struct StreamTranslator {
     framing: Framing,
     decoder: SseDecoder,
+    answer: Translation,
+}
+
+/// The answer behind the decoder, from which events are borrowed while they are taken in here.
+#[derive(Debug)]
+struct Translation {
     state: State,
     shape: TextShape,
     tags: TagReader,
@@ -91,6 +97,8 @@ pub struct StreamTranslator {
     timings: Timings,
     /// Deltas with text: the count of tokens where the backend gives none.
     deltas: u64,
+    /// The body is JSON and nothing around it.
+    is_json: bool,
     /// The body is JSON and all that came is one message: it needs no word about why it ended.
     is_whole_message: bool,
 }
@@ -100,9 +108,7 @@ impl StreamTranslator {
     #[must_use]
     pub fn new(wanted: &Wanted<'_>, body: BodyKind) -> Self {
         let head = LineHead::new(wanted.endpoint, wanted.model);
-        StreamTranslator {
-            framing: Framing::Unknown(body),
-            decoder: SseDecoder::new(MAX_EVENT_BYTES),
+        let answer = Translation {
             state: State::Opening,
             shape: TextShape::default(),
             tags: TagReader::new(wanted.think_tags),
@@ -114,21 +120,27 @@ impl StreamTranslator {
             usage: Usage::default(),
             timings: Timings::default(),
             deltas: 0,
+            is_json: false,
             is_whole_message: false,
+        };
+        StreamTranslator {
+            framing: Framing::Unknown(body),
+            decoder: SseDecoder::new(MAX_EVENT_BYTES),
+            answer,
         }
     }
 
-    /// Takes what arrived at `now` (since the request began) and appends the lines that it makes. After
-    /// [`Answering::Done`] bytes are ignored.
+    /// Takes what arrived at `now` (since the request began) and appends the lines that it makes. What is incomplete at
+    /// the end of `bytes` is copied: they are free again behind this. After [`Answering::Done`] bytes are ignored.
     ///
     /// # Errors
     /// When the answer cannot be read on. What `out` holds is still good; the caller ends the answer.
-    pub fn push(&mut self, bytes: Bytes, now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
-        self.output.clock.set(now);
-        if self.state != State::Done {
+    pub fn push(&mut self, bytes: &[u8], now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
+        self.answer.output.clock.set(now);
+        if self.answer.state != State::Done {
             let events = self.framing.push(bytes)?;
-            self.decoder.push(events);
-            self.take_events(out)?;
+            self.answer.is_json = self.framing.is_json();
+            self.take_events(&events, out)?;
         }
         Ok(self.answering())
     }
@@ -138,23 +150,25 @@ impl StreamTranslator {
     /// # Errors
     /// When the answer was not finished.
     pub fn finish(&mut self, now: Duration, out: &mut BytesMut) -> Result<(), Fault> {
-        self.output.clock.set(now);
+        let answer = &mut self.answer;
+        answer.output.clock.set(now);
         if let Some(document) = self.framing.finish() {
-            self.take_document(&document, out)?;
+            answer.is_json = true;
+            answer.take_document(&document, out)?;
         }
-        while self.state != State::Done {
+        while answer.state != State::Done {
             match self.decoder.finish()? {
-                Some(event) => self.take_last_event(event, out)?,
+                Some(event) => answer.take_last_event(event, out)?,
                 None => break,
             }
         }
-        match self.state {
+        match answer.state {
             State::Done => Ok(()),
             State::Finishing(reason) => {
-                self.end(reason, out);
+                answer.end(reason, out);
                 Ok(())
             }
-            State::Answering if self.is_whole_message => self.done(out),
+            State::Answering if answer.is_whole_message => answer.done(out),
             State::Opening | State::Answering => Err(Fault::Truncated),
         }
     }
@@ -162,13 +176,13 @@ impl StreamTranslator {
     /// What the backend put on the calls that have gone out, for its next request.
     #[must_use]
     pub fn take_keepsakes(&mut self) -> Vec<Keepsake> {
-        std::mem::take(&mut self.keepsakes)
+        std::mem::take(&mut self.answer.keepsakes)
     }
 
     /// How far the answer is.
     #[must_use]
     pub fn answering(&self) -> Answering {
-        match self.state {
+        match self.answer.state {
             State::Opening | State::Answering => Answering::Open,
             State::Finishing(_) => Answering::Finishing,
             State::Done => Answering::Done,
@@ -178,23 +192,25 @@ impl StreamTranslator {
     /// What the backend counted so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.usage
+        self.answer.usage
     }
 
-    fn take_events(&mut self, out: &mut BytesMut) -> Result<(), Fault> {
-        while self.state != State::Done {
-            let Some(event) = self.decoder.next_event()? else { break };
-            self.take_event(&event, out)?;
-            if self.output.kept_bytes() > MAX_DOCUMENT_BYTES {
+    fn take_events(&mut self, mut events: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
+        while self.answer.state != State::Done {
+            let Some(event) = self.decoder.next_event(&mut events)? else { break };
+            self.answer.take_event(event, out)?;
+            if self.answer.output.kept_bytes() > MAX_DOCUMENT_BYTES {
                 return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one answer"));
             }
         }
         Ok(())
     }
+}
 
-    fn take_event(&mut self, event: &SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
+impl Translation {
+    fn take_event(&mut self, event: SseEvent<'_>, out: &mut BytesMut) -> Result<(), Fault> {
         let data = event.data.trim_ascii();
-        if event.name.as_ref() == b"error" {
+        if event.name == b"error" {
             return Err(Fault::Backend(ApiError::read(data)));
         }
         match data {
@@ -221,7 +237,7 @@ impl StreamTranslator {
     }
 
     /// An event that the end of the body may have cut: one that is not whole says only that the answer is not.
-    fn take_last_event(&mut self, event: SseEvent, out: &mut BytesMut) -> Result<(), Fault> {
+    fn take_last_event(&mut self, event: SseEvent<'_>, out: &mut BytesMut) -> Result<(), Fault> {
         let data = event.data.trim_ascii();
         let is_cut = match data.first() {
             Some(b'{') => {
@@ -230,7 +246,7 @@ impl StreamTranslator {
             Some(b'[') => data != b"[DONE]" && Scanner::new(data).value().is_err(),
             _ => false,
         };
-        if is_cut { Ok(()) } else { self.take_event(&event, out) }
+        if is_cut { Ok(()) } else { self.take_event(event, out) }
     }
 
     /// A body that is one JSON document, although events were asked for or because none were.
@@ -261,8 +277,7 @@ impl StreamTranslator {
             return Err(Fault::Backend(ApiError::read(data)));
         }
         if chunk.has_choice {
-            self.is_whole_message =
-                chunk.is_message && self.state == State::Opening && self.framing.is_json();
+            self.is_whole_message = chunk.is_message && self.state == State::Opening && self.is_json;
         }
         if self.state == State::Opening && chunk.has_choice {
             self.state = State::Answering;
@@ -340,7 +355,7 @@ impl StreamTranslator {
 
     /// Content that may be reasoning between tags. The probabilities of its tokens go with the first piece of it.
     fn tagged_text(&mut self, text: RawStr<'_>, mut logprobs: &[u8], out: &mut BytesMut) {
-        let StreamTranslator { tags, output, drops_thinking, .. } = self;
+        let Translation { tags, output, drops_thinking, .. } = self;
         tags.push(text, &mut |kind, piece| {
             if kind == TextKind::Content || !*drops_thinking {
                 output.text(kind, piece, std::mem::take(&mut logprobs), out);
@@ -353,7 +368,7 @@ impl StreamTranslator {
 
     /// Nothing more is said: what was held back for what might follow goes out.
     fn flush_text(&mut self, out: &mut BytesMut) {
-        let StreamTranslator { tags, output, drops_thinking, .. } = self;
+        let Translation { tags, output, drops_thinking, .. } = self;
         tags.finish(&mut |kind, piece| {
             if kind == TextKind::Content || !*drops_thinking {
                 output.text(kind, piece, b"", out);

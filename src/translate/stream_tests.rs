@@ -23,7 +23,7 @@ fn translate_as(wanted: &Wanted<'_>, kind: BodyKind, parts: &[&[u8]]) -> (String
     let mut out = BytesMut::new();
     let mut run = || {
         for part in parts {
-            translator.push(Bytes::copy_from_slice(part), Duration::from_nanos(2), &mut out)?;
+            translator.push(part, Duration::from_nanos(2), &mut out)?;
         }
         translator.finish(Duration::from_nanos(2), &mut out)
     };

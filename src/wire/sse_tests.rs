@@ -8,17 +8,21 @@ const CAP: usize = 1 << 20;
 fn pieces(parts: &[&[u8]]) -> Vec<(String, String)> {
     let mut decoder = SseDecoder::new(CAP);
     let mut events = Vec::new();
-    let mut keep = |event: SseEvent| {
+    let mut keep = |event: SseEvent<'_>| {
         events.push((
-            String::from_utf8_lossy(&event.name).into_owned(),
-            String::from_utf8_lossy(&event.data).into_owned(),
+            String::from_utf8_lossy(event.name).into_owned(),
+            String::from_utf8_lossy(event.data).into_owned(),
         ));
     };
     for part in parts {
-        decoder.push(Bytes::copy_from_slice(part));
-        while let Some(event) = decoder.next_event().unwrap() {
+        // What was lent is overwritten before the next part comes, as in a buffer that is read into again.
+        let mut scratch = part.to_vec();
+        let mut input = &scratch[..];
+        while let Some(event) = decoder.next_event(&mut input).unwrap() {
             keep(event);
         }
+        assert!(input.is_empty());
+        scratch.fill(b'#');
     }
     while let Some(event) = decoder.finish().unwrap() {
         keep(event);
@@ -118,31 +122,47 @@ fn every_cut_in_two_and_byte_by_byte_gives_the_same_events() {
 
 #[test]
 fn an_event_inside_one_chunk_is_a_slice_of_it() {
-    let chunk = Bytes::from_static(b"data: {\"a\":1}\n\n");
+    for (text, data) in [
+        ("data: {\"a\":1}\n\n", 6),
+        (": first\r\ndata:{\"a\":1}\r\n\r\n", 14),
+        ("event: x\ndata: {\"a\":1}\n\n", 15),
+        ("{\"a\":1}\n", 0),
+    ] {
+        let mut decoder = SseDecoder::new(CAP);
+        let mut input = text.as_bytes();
+        let event = decoder.next_event(&mut input).unwrap().unwrap();
+        assert_eq!(event.data.as_ptr(), text[data..].as_ptr(), "{text:?}");
+        assert_eq!(decoder.kept.capacity(), 0, "{text:?}");
+    }
+}
+
+#[test]
+fn the_room_of_a_large_event_is_given_back() {
     let mut decoder = SseDecoder::new(CAP);
-    decoder.push(chunk.clone());
-    let event = decoder.next_event().unwrap().unwrap();
-    assert_eq!(event.data.as_ptr(), chunk.slice(6..).as_ptr());
+    let text = format!("event: {0}\ndata: {0}\ndata: {0}\n\n", "x".repeat(100_000));
+    let mut input = text.as_bytes();
+    assert_eq!(decoder.next_event(&mut input).unwrap().unwrap().data.len(), 200_001);
+    assert_eq!(decoder.next_event(&mut input), Ok(None));
+    assert!(decoder.kept.capacity() + decoder.name.capacity() <= 2 * KEPT_BYTES);
 }
 
 #[test]
 fn an_event_past_the_cap_is_refused_in_one_piece_and_in_many() {
     let error = Err(SseError { max_event_bytes: 10 });
-    let mut decoder = SseDecoder::new(10);
-    decoder.push(Bytes::from_static(b"data: 1234567890\n\n"));
-    assert_eq!(decoder.next_event(), error);
-
-    let mut decoder = SseDecoder::new(10);
-    let mut seen = Ok(None);
-    for _ in 0..11 {
-        decoder.push(Bytes::from_static(b"x"));
-        seen = decoder.next_event();
+    for text in ["data: 1234567890\n\n", "data:1\ndata:2\ndata:3\ndata:4\ndata:5\n"] {
+        let mut decoder = SseDecoder::new(10);
+        assert_eq!(decoder.next_event(&mut text.as_bytes()), error, "{text:?}");
+        let text = format!("data:a\n\n{text}");
+        let (mut decoder, mut input) = (SseDecoder::new(10), text.as_bytes());
+        assert_eq!(decoder.next_event(&mut input), Ok(Some(SseEvent { name: b"", data: b"a" })));
+        assert_eq!(decoder.next_event(&mut input), error, "{text:?}");
     }
-    assert_eq!(seen, error);
 
     let mut decoder = SseDecoder::new(10);
-    decoder.push(Bytes::from_static(b"data:1\ndata:2\ndata:3\ndata:4\ndata:5\n"));
-    assert_eq!(decoder.next_event(), error);
+    for _ in 0..10 {
+        assert_eq!(decoder.next_event(&mut &b"x"[..]), Ok(None));
+    }
+    assert_eq!(decoder.next_event(&mut &b"x"[..]), error);
 }
 
 /// Texts made of what matters to the grammar, so that the cuts fall in interesting places.

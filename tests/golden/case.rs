@@ -254,7 +254,7 @@ pub(crate) fn translated(
     let mut out = BytesMut::new();
     let result = parts
         .into_iter()
-        .try_for_each(|part| translator.push(part, NOW, &mut out).map(|_| ()))
+        .try_for_each(|part| translator.push(&part, NOW, &mut out).map(|_| ()))
         .and_then(|()| translator.finish(NOW, &mut out));
     if let Err(fault) = result {
         let is_line = !out.is_empty();
