@@ -32,5 +32,5 @@ pub use options::Options;
 pub use request::{ChatRequest, Common, Format, GenerateRequest, Message, ShowRequest, Think, ToolCall};
 pub use response::{Answer, DoneReason, Endpoint, LineHead, write_error, write_loaded, write_version};
 pub use route::{Route, Routed};
-pub use time::Timestamp;
+pub use time::{Timestamp, TimestampText};
 pub use timing::Timing;

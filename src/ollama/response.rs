@@ -6,6 +6,7 @@
 use super::{Timestamp, Timing};
 use crate::wire::JsonWriter;
 use bytes::{BufMut, BytesMut};
+use std::ops::Range;
 
 /// Which of the two text endpoints answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,12 @@ impl LineHead {
         self.head.len() + LONGEST
     }
 
+    /// Where in a line a `created_at` of this length stands.
+    #[must_use]
+    pub fn created_at(&self, len: usize) -> Range<usize> {
+        self.head.len()..self.head.len() + len
+    }
+
     /// A line with a piece of the answer, up to where its text goes.
     pub fn begin_text(&self, created_at: &[u8], out: &mut BytesMut) {
         self.begin(created_at, out);
@@ -108,14 +115,12 @@ impl LineHead {
             Endpoint::Chat => b"\"},\"done\":false}\n",
             Endpoint::Generate => b"\",\"done\":false}\n",
         };
-        match end.strip_suffix(b"}\n") {
-            Some(end) if !logprobs.is_empty() => {
-                out.put_slice(end);
-                put_list(",\"logprobs\":", logprobs, out);
-                out.put_slice(b"}\n");
-            }
-            _ => out.put_slice(end),
+        if logprobs.is_empty() {
+            return out.put_slice(end);
         }
+        out.put_slice(end.strip_suffix(b"}\n").unwrap_or(end));
+        put_list(",\"logprobs\":", logprobs, out);
+        out.put_slice(b"}\n");
     }
 
     /// A line that carries something but does not end the answer.

@@ -41,40 +41,78 @@ impl Timestamp {
 
     /// Appends the text, without quotes.
     pub fn write(self, out: &mut BytesMut) {
-        self.write_to_the_second(out);
-        let ns = self.unix_ns % 1_000_000_000;
-        if ns == 0 {
-            return out.put_u8(b'Z');
-        }
-        let [f0, f1, f2, f3, f4, f5, f6, f7, f8] = digits(ns);
-        let mut fraction = [b'.', f0, f1, f2, f3, f4, f5, f6, f7, f8, b'Z'];
-        let zeros = fraction.iter().rev().skip(1).take_while(|digit| **digit == b'0').count();
-        let end = fraction.len() - 1 - zeros;
-        if let Some(last) = fraction.get_mut(end) {
-            *last = b'Z';
-        }
-        out.put_slice(fraction.get(..=end).unwrap_or_default());
+        let mut text = TimestampText::default();
+        text.set(self);
+        out.put_slice(text.as_bytes());
     }
 
     /// Appends the text with six digits and an offset in numbers: Python before 3.11 reads no other fraction and no `Z`.
     pub fn write_micros(self, out: &mut BytesMut) {
-        self.write_to_the_second(out);
+        out.put_slice(&to_the_second(self.unix_ns / 1_000_000_000));
         out.put_u8(b'.');
         out.put_slice(&digits::<6>(self.unix_ns / 1000 % 1_000_000));
         out.put_slice(b"+00:00");
     }
+}
 
-    fn write_to_the_second(self, out: &mut BytesMut) {
-        let seconds = self.unix_ns / 1_000_000_000;
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        let (year, month, day) = civil_from_days(days);
-        let ([y0, y1, y2, y3], [m0, m1], [d0, d1]) = (digits(year), digits(month), digits(day));
-        let [h0, h1] = digits(second / 3600);
-        let ([n0, n1], [s0, s1]) = (digits(second / 60 % 60), digits(second % 60));
-        out.put_slice(&[
-            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1,
-        ]);
+/// The text of a [`Timestamp`], set again and again as time goes on: within a second only its fraction is made anew.
+#[derive(Clone, Debug)]
+pub struct TimestampText {
+    text: [u8; TO_THE_SECOND + FRACTION],
+    len: usize,
+    /// The second that the text is of.
+    second: u64,
+}
+
+/// `2026-11-22T00:00:00`
+const TO_THE_SECOND: usize = 19;
+/// `.123456789Z`
+const FRACTION: usize = 11;
+
+impl Default for TimestampText {
+    fn default() -> Self {
+        // A second that no timestamp reaches.
+        TimestampText { text: [0; TO_THE_SECOND + FRACTION], len: 0, second: u64::MAX }
     }
+}
+
+impl TimestampText {
+    /// Makes it the text of `time`.
+    pub fn set(&mut self, time: Timestamp) {
+        let (second, ns) = (time.unix_ns / 1_000_000_000, time.unix_ns % 1_000_000_000);
+        let Some((whole, fraction)) = self.text.split_first_chunk_mut::<TO_THE_SECOND>() else { return };
+        if self.second != second {
+            *whole = to_the_second(second);
+            self.second = second;
+        }
+        let digits = digits::<9>(ns);
+        let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+        let [f0, f1, f2, f3, f4, f5, f6, f7, f8] = digits;
+        let Some(fraction) = fraction.first_chunk_mut::<FRACTION>() else { return };
+        *fraction = [b'.', f0, f1, f2, f3, f4, f5, f6, f7, f8, b'Z'];
+        // Without digits there is no point either.
+        let end = if ns == 0 { 0 } else { FRACTION - 1 - zeros };
+        if let Some(last) = fraction.get_mut(end) {
+            *last = b'Z';
+        }
+        self.len = TO_THE_SECOND + end + 1;
+    }
+
+    /// The text, without quotes; empty before the first [`set`](Self::set).
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
+}
+
+fn to_the_second(seconds: u64) -> [u8; TO_THE_SECOND] {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let ([y0, y1, y2, y3], [m0, m1], [d0, d1]) = (digits(year), digits(month), digits(day));
+    let [h0, h1] = digits(second / 3600);
+    let ([n0, n1], [s0, s1]) = (digits(second / 60 % 60), digits(second % 60));
+    [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1]
 }
 
 /// The last digits of a number, which every read of a stream needs many of.
@@ -125,6 +163,19 @@ mod tests {
         for (seconds, ns, expected) in table {
             let timestamp = Timestamp::from_unix_seconds(seconds).after(Duration::from_nanos(ns));
             assert_eq!(text(timestamp), expected);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_set_again_is_as_one_made_anew() {
+        let mut again = TimestampText::default();
+        assert_eq!(again.as_bytes(), b"");
+        for ns in
+            [0, 123_456_789, 120_000_000, 999_999_999, 1_000_000_000, 1_000_000_001, 86_400_000_000_000, 5]
+        {
+            let timestamp = Timestamp::from_unix_ns(1_787_306_400_000_000_000 + ns);
+            again.set(timestamp);
+            assert_eq!(String::from_utf8_lossy(again.as_bytes()), text(timestamp), "{ns}");
         }
     }
 

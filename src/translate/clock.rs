@@ -1,7 +1,6 @@
 //! [`Clock`]: the time of one answer, as the lines show it. It is set from outside.
 
-use crate::ollama::Timestamp;
-use bytes::BytesMut;
+use crate::ollama::{Timestamp, TimestampText};
 use std::time::Duration;
 
 /// Durations count from the arrival of the request.
@@ -13,20 +12,28 @@ pub(super) struct Clock {
     pub(super) now: Duration,
     pub(super) first_token: Option<Duration>,
     pub(super) last_token: Duration,
-    /// `created_at` of `now`; empty until a line needs it.
-    text: BytesMut,
+    /// `created_at` of `now`, once a line needed it.
+    text: TimestampText,
+    is_text_of_now: bool,
 }
 
 impl Clock {
     pub(super) fn new(started_at: Timestamp, load: Duration) -> Self {
-        let text = BytesMut::with_capacity(32);
-        Clock { started_at, load, now: load, first_token: None, last_token: load, text }
+        Clock {
+            started_at,
+            load,
+            now: load,
+            first_token: None,
+            last_token: load,
+            text: TimestampText::default(),
+            is_text_of_now: false,
+        }
     }
 
     /// Time went on.
     pub(super) fn set(&mut self, now: Duration) {
         self.now = now;
-        self.text.clear();
+        self.is_text_of_now = false;
     }
 
     /// A token came.
@@ -37,9 +44,10 @@ impl Clock {
 
     /// `created_at`, without quotes.
     pub(super) fn text(&mut self) -> &[u8] {
-        if self.text.is_empty() {
-            self.started_at.after(self.now).write(&mut self.text);
+        if !self.is_text_of_now {
+            self.text.set(self.started_at.after(self.now));
+            self.is_text_of_now = true;
         }
-        &self.text
+        self.text.as_bytes()
     }
 }

@@ -6,6 +6,7 @@ use crate::ollama::{Answer, DoneReason, LineHead, Timing};
 use crate::openai::TextKind;
 use crate::wire::{JsonWriter, RawStr};
 use bytes::{BufMut, BytesMut};
+use std::time::Duration;
 
 /// Longest line sent: some clients read lines into buffers of 128 KiB, and none needs more at once.
 pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
@@ -19,11 +20,24 @@ pub(super) struct Output {
     /// The first half of a surrogate pair that the backend cut between two deltas, of text and of reasoning.
     halves: [Option<[u8; 6]>; 2],
     pub(super) clock: Clock,
+    /// The beginning of the last line of text, up to its text, and what it is the beginning of.
+    begun: BytesMut,
+    begun_for: Option<(TextKind, Duration)>,
+    /// Length of the `created_at` in it.
+    begun_len: usize,
 }
 
 impl Output {
     pub(super) fn new(head: LineHead, is_whole: bool, clock: Clock) -> Self {
-        Output { head, whole: is_whole.then(Whole::default), halves: [None; 2], clock }
+        Output {
+            head,
+            whole: is_whole.then(Whole::default),
+            halves: [None; 2],
+            clock,
+            begun: BytesMut::new(),
+            begun_for: None,
+            begun_len: 0,
+        }
     }
 
     /// Whether it is kept for one object.
@@ -68,16 +82,15 @@ impl Output {
     ) {
         let room =
             MAX_LINE_BYTES.saturating_sub(self.head.overhead() + before.len() + logprobs.len()).max(1024);
-        let created_at = self.clock.text();
+        if self.begun_for != Some((kind, self.clock.now)) {
+            self.begin(kind);
+        }
         let (mut before, mut logprobs, mut rest) = (before, logprobs, text);
         loop {
             // No byte grows more than threefold.
             let fits = rest.raw().len() <= if rest.is_ascii() { room } else { room / 3 };
             let (piece, more) = if fits { (rest, RawStr::default()) } else { rest.split_at_cost(room) };
-            match kind {
-                TextKind::Content => self.head.begin_text(created_at, out),
-                TextKind::Reasoning => self.head.begin_thinking(created_at, out),
-            }
+            out.extend_from_slice(&self.begun);
             if !before.is_empty() {
                 out.put_slice(before);
             }
@@ -88,6 +101,27 @@ impl Output {
             }
             (before, logprobs, rest) = (b"", b"", more);
         }
+    }
+
+    /// Lays the beginning that the lines of this kind share until time goes on: then only `created_at` changes.
+    fn begin(&mut self, kind: TextKind) {
+        let created_at = self.clock.text();
+        let place = self.begun.get_mut(self.head.created_at(created_at.len()));
+        match (self.begun_for, place) {
+            (Some((before, _)), Some(place)) if before == kind && self.begun_len == created_at.len() => {
+                place.copy_from_slice(created_at);
+            }
+            _ => {
+                self.begun.clear();
+                self.begun.reserve(self.head.overhead());
+                self.begun_len = created_at.len();
+                match kind {
+                    TextKind::Content => self.head.begin_text(created_at, &mut self.begun),
+                    TextKind::Reasoning => self.head.begin_thinking(created_at, &mut self.begun),
+                }
+            }
+        }
+        self.begun_for = Some((kind, self.clock.now));
     }
 
     /// The other half of a character never came.

@@ -35,6 +35,30 @@ fn translate(text: &str) -> (String, Option<Fault>) {
     translate_as(&wanted(true), BodyKind::Events, &[text.as_bytes()])
 }
 
+/// The beginning of a line is kept from line to line: it must be that of the line's kind and time.
+#[test]
+fn each_line_has_its_own_time_and_kind() {
+    let mut translator = StreamTranslator::new(&wanted(true), BodyKind::Events);
+    for (member, ns, time) in [
+        ("content", 1_000_000_000, "01"),
+        ("content", 1_250_000_000, "01.25"),
+        ("content", 1_260_000_000, "01.26"),
+        ("reasoning", 1_260_000_000, "01.26"),
+        ("reasoning", 1_300_000_000, "01.3"),
+        ("content", 2_400_000_000, "02.4"),
+        ("content", 2_400_000_000, "02.4"),
+    ] {
+        let event = format!("data: {{\"choices\":[{{\"delta\":{{\"{member}\":\"a\"}}}}]}}\n\n");
+        let mut out = BytesMut::new();
+        translator.push(event.as_bytes(), Duration::from_nanos(ns), &mut out).unwrap();
+        let said = if member == "content" { "\"a\"" } else { "\"\",\"thinking\":\"a\"" };
+        let expected = format!(
+            "{{\"model\":\"m\",\"created_at\":\"1970-01-01T00:00:{time}Z\",\"message\":{{\"role\":\"assistant\",\"content\":{said}}},\"done\":false}}\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}
+
 /// What the lines say: content, thinking in angle brackets, calls, the reason; or the fault.
 fn said(text: &str) -> String {
     let (lines, fault) = translate(text);
