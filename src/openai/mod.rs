@@ -33,5 +33,5 @@ pub use model::{Abilities, Model, NativeFacts};
 pub use refusal::{write_error, write_messages_error};
 pub use request::{ContentPart, MediaSource, RequestWriter, ToolCallRef};
 pub use response::parse_models;
-pub use shape::{TextKind, TextShape};
+pub use shape::{EventShape, TextKind, TextShape};
 pub use wait::Wait;

@@ -1,4 +1,5 @@
-//! [`TextShape`]: the events of a stream that say the same but for a text, known by their other bytes.
+//! [`TextShape`]: the events of a stream that say the same but for a text, known by their other bytes; [`EventShape`] is
+//! what it has of them, and serves for any other string.
 //!
 //! Most events of an answer are alike to the byte before and behind the text they bring. Once one has been read in full
 //! and said a text and nothing else, the next that begins and ends as it did can only differ in that text: two
@@ -22,11 +23,55 @@ pub enum TextKind {
     Reasoning,
 }
 
+/// An event but for the inside of one string.
+#[derive(Debug, Default)]
+pub struct EventShape {
+    before: Vec<u8>,
+    /// Empty while there is none: behind the string stands at least its quote.
+    after: Vec<u8>,
+}
+
+impl EventShape {
+    /// The string of an event that is otherwise equal to the last one learnt; an empty one is not known.
+    #[must_use]
+    #[inline]
+    pub fn read<'a>(&self, event: &'a [u8]) -> Option<RawStr<'a>> {
+        if self.after.is_empty() {
+            return None;
+        }
+        let (before, rest) = event.split_at_checked(self.before.len())?;
+        let (inside, after) = rest.split_at_checked(rest.len().checked_sub(self.after.len())?)?;
+        // The end first: what differs from event to event (padding, a reason) stands there, behind the text.
+        if !(are_equal(after, &self.after) && are_equal(before, &self.before)) {
+            return None;
+        }
+        // Without a text another member may speak in its place: that takes reading in full.
+        RawStr::from_inside(inside).filter(|text| !text.is_empty())
+    }
+
+    /// Remembers `event` but for `text`, which is a slice of it and the inside of a string there.
+    pub fn learn(&mut self, event: &[u8], text: RawStr<'_>) {
+        self.forget();
+        let at = (text.raw().as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
+        let end = at.wrapping_add(text.raw().len());
+        if let (Some(before), Some(after)) = (event.get(..at), event.get(end..))
+            && before.len() + after.len() <= MAX_SHAPE_BYTES
+        {
+            self.before.extend_from_slice(before);
+            self.after.extend_from_slice(after);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.before.clear();
+        self.after.clear();
+    }
+}
+
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct TextShape {
-    before: Vec<u8>,
-    after: Vec<u8>,
+    shape: EventShape,
     kind: Option<TextKind>,
 }
 
@@ -36,14 +81,7 @@ impl TextShape {
     #[inline]
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<(TextKind, RawStr<'a>)> {
         let kind = self.kind?;
-        let (before, rest) = event.split_at_checked(self.before.len())?;
-        let (inside, after) = rest.split_at_checked(rest.len().checked_sub(self.after.len())?)?;
-        // The end first: what differs from event to event (padding, a reason) stands there, behind the text.
-        if !(are_equal(after, &self.after) && are_equal(before, &self.before)) {
-            return None;
-        }
-        // Without a text another member may speak in its place: that takes reading in full.
-        Some((kind, RawStr::from_inside(inside).filter(|text| !text.is_empty())?))
+        Some((kind, self.shape.read(event)?))
     }
 
     /// Remembers an event that was read in full, when a text was all it said.
@@ -59,18 +97,10 @@ impl TextShape {
             TextKind::Reasoning => Delta { reasoning: text, ..Delta::default() },
         };
         let only_text = ChatCompletionChunk { delta, has_choice: true, ..ChatCompletionChunk::default() };
-        if *chunk != only_text || event.len() - text.raw().len() > MAX_SHAPE_BYTES {
-            return;
+        if *chunk == only_text {
+            self.shape.learn(event, text);
+            self.kind = Some(kind);
         }
-        let at = (text.raw().as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
-        let (Some(before), Some(after)) = (event.get(..at), event.get(at + text.raw().len()..)) else {
-            return;
-        };
-        self.before.clear();
-        self.before.extend_from_slice(before);
-        self.after.clear();
-        self.after.extend_from_slice(after);
-        self.kind = Some(kind);
     }
 }
 

@@ -229,6 +229,9 @@ impl Translation {
             self.text(kind, text, b"", out);
             return Ok(());
         }
+        if self.state == State::Answering && self.tools.push_alike(data)? {
+            return Ok(());
+        }
         let chunk = ChatCompletionChunk::read(data)
             .map_err(|error| reported_in_a_list(data).unwrap_or_else(|| not_a_chunk(error)))?;
         self.take_chunk(&chunk, data, out)?;
@@ -307,7 +310,7 @@ impl Translation {
         self.text(TextKind::Content, delta.content, &logprobs, out);
         self.text(TextKind::Content, delta.refusal, b"", out);
         if let Some(calls) = delta.tool_calls {
-            self.tools.push(calls)?;
+            self.tools.push(calls, chunk, data)?;
         }
         if let Some(function) = delta.function_call {
             self.tools.push_function(function)?;

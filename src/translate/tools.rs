@@ -7,6 +7,7 @@
 
 use super::Fault;
 use super::keepsake::{self, Keepsake};
+use crate::openai::{ChatCompletionChunk, Delta, EventShape};
 use crate::wire::{JsonError, JsonWriter, Kind, RawJson, RawStr, Scanner};
 use bytes::{Bytes, BytesMut};
 
@@ -21,6 +22,9 @@ const MAX_BYTES: usize = 4 << 20;
 pub(super) struct ToolCallAssembler {
     slots: Vec<Slot>,
     bytes: usize,
+    /// The last event that brought a piece of arguments and nothing else, and the index in it.
+    shape: EventShape,
+    shape_index: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +53,9 @@ struct Fragment<'a> {
     index: Option<u64>,
     id: RawStr<'a>,
     name: RawStr<'a>,
+    /// Arguments as text, which is the inside of a string.
+    text: RawStr<'a>,
+    /// Arguments as anything else.
     arguments: Option<RawJson<'a>>,
     kept: Vec<(&'static str, RawJson<'a>)>,
 }
@@ -59,11 +66,33 @@ impl ToolCallAssembler {
         self.slots.is_empty()
     }
 
-    /// Takes the `tool_calls` of a delta.
-    pub(super) fn push(&mut self, calls: RawJson<'_>) -> Result<(), Fault> {
+    /// Takes an event that goes on with the arguments as the one before did. `false`: it is another event.
+    pub(super) fn push_alike(&mut self, event: &[u8]) -> Result<bool, Fault> {
+        let Some(text) = self.shape.read(event) else { return Ok(false) };
+        let fragment = Fragment { index: self.shape_index, text, ..Fragment::default() };
+        self.add(fragment, 0, true).map(|()| true)
+    }
+
+    /// Takes the `tool_calls` of a chunk, which `event` was read as.
+    pub(super) fn push(
+        &mut self,
+        calls: RawJson<'_>,
+        chunk: &ChatCompletionChunk<'_>,
+        event: &[u8],
+    ) -> Result<(), Fault> {
         let fragments =
             read_fragments(calls).map_err(|error| Fault::Malformed(format!("tool_calls: {error}")))?;
         let alone = fragments.len() == 1;
+        if let [fragment] = &fragments[..]
+            && fragment.is_text()
+        {
+            let delta = Delta { tool_calls: Some(calls), ..Delta::default() };
+            let only = ChatCompletionChunk { delta, has_choice: true, ..ChatCompletionChunk::default() };
+            if *chunk == only {
+                self.shape.learn(event, fragment.text);
+                self.shape_index = fragment.index;
+            }
+        }
         for (place, fragment) in fragments.into_iter().enumerate() {
             self.add(fragment, place, alone)?;
         }
@@ -93,12 +122,12 @@ impl ToolCallAssembler {
         if slot.id.is_empty() {
             slot.id = fragment.id.decode().into_owned();
         }
-        slot.add_name(&fragment.name.decode());
+        if !fragment.name.is_empty() {
+            slot.add_name(&fragment.name.decode());
+        }
+        fragment.text.decode_to(&mut slot.arguments);
         if let Some(arguments) = fragment.arguments {
-            match arguments.as_str() {
-                Some(text) => slot.arguments.extend_from_slice(text.decode().as_bytes()),
-                None => slot.arguments.extend_from_slice(arguments.bytes()),
-            }
+            slot.arguments.extend_from_slice(arguments.bytes());
         }
         for (name, value) in fragment.kept {
             slot.keep(name, value);
@@ -298,11 +327,20 @@ impl<'a> Fragment<'a> {
         Ok(fragment)
     }
 
+    /// Whether a piece of text is all that it brings.
+    fn is_text(&self) -> bool {
+        let names = self.id.is_empty() && self.name.is_empty();
+        names && self.arguments.is_none() && self.kept.is_empty() && !self.text.is_empty()
+    }
+
     fn read_function(&mut self, function: RawJson<'a>) -> Result<(), JsonError> {
         function.each_member(|name, value| {
             match name {
                 b"name" => self.name = value.as_str().unwrap_or_default(),
-                b"arguments" if value.kind() != Kind::Null => self.arguments = Some(value),
+                b"arguments" if value.kind() != Kind::Null => {
+                    self.text = value.as_str().unwrap_or_default();
+                    self.arguments = Some(value).filter(|value| value.kind() != Kind::String);
+                }
                 _ => {}
             }
             Ok(())
@@ -314,13 +352,64 @@ impl<'a> Fragment<'a> {
 mod tests {
     use super::*;
 
-    /// The calls as "id name arguments", or the fault.
+    /// The calls as "id name arguments", or the fault; the same whether events that are alike are known or not.
     fn assembled(deltas: &[&str]) -> Result<Vec<String>, String> {
+        let calls = assembled_by(deltas, true);
+        assert_eq!(calls, assembled_by(deltas, false));
+        calls
+    }
+
+    /// Whether the event was known.
+    fn take(assembler: &mut ToolCallAssembler, event: &[u8], knows_alike: bool) -> Result<bool, Fault> {
+        if knows_alike && assembler.push_alike(event)? {
+            return Ok(true);
+        }
+        let chunk = ChatCompletionChunk::read(event).unwrap();
+        let calls = chunk.delta.tool_calls.unwrap();
+        assembler.push(calls, &chunk, event).map(|()| false)
+    }
+
+    #[test]
+    fn only_a_piece_of_arguments_and_nothing_else_is_known_again() {
+        let event = |fragment: &str, more: &str| {
+            format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{fragment}]{more}}}}}]}}"#)
+        };
+        let piece = |text: &str| event(&format!(r#"{{"index":0,"function":{{"arguments":"{text}"}}}}"#), "");
+        let mut assembler = ToolCallAssembler::default();
+        for (event, is_known) in [
+            (event(r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}"#, ""), false),
+            (event(r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}"#, ""), false),
+            (piece(r#"\"x\":"#), false),
+            (piece(r#"\"\u00e9"#), true),
+            (piece(""), false),
+            (piece("b"), true),
+            (event(r#"{"index":0,"function":{"arguments":"c"}}"#, r#","content":"d""#), false),
+            (event(r#"{"index":0,"function":{"arguments":"c"}}"#, r#","content":"d""#), false),
+            (
+                event(
+                    r#"{"index":0,"function":{"arguments":"c"}},{"index":0,"function":{"arguments":"d"}}"#,
+                    "",
+                ),
+                false,
+            ),
+            (
+                event(
+                    r#"{"index":0,"function":{"arguments":"c"}},{"index":0,"function":{"arguments":"d"}}"#,
+                    "",
+                ),
+                false,
+            ),
+            (piece("e"), true),
+        ] {
+            assert_eq!(take(&mut assembler, event.as_bytes(), true), Ok(is_known), "{event}");
+        }
+    }
+
+    fn assembled_by(deltas: &[&str], knows_alike: bool) -> Result<Vec<String>, String> {
         let mut assembler = ToolCallAssembler::default();
         for delta in deltas {
-            assembler
-                .push(Scanner::new(delta.as_bytes()).value().unwrap())
-                .map_err(|fault| fault.to_string())?;
+            let event = format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":{delta}}}}}]}}"#);
+            take(&mut assembler, event.as_bytes(), knows_alike).map_err(|fault| fault.to_string())?;
         }
         let calls = assembler.finish(|n| format!("made{n}")).map_err(|fault| fault.to_string())?;
         Ok((0..)

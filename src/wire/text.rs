@@ -89,6 +89,23 @@ impl<'a> RawStr<'a> {
             return String::from_utf8_lossy(self.raw);
         }
         let mut text = Vec::with_capacity(self.raw.len());
+        self.unescape_to(&mut text);
+        Cow::Owned(match String::from_utf8(text) {
+            Ok(text) => text,
+            Err(bad) => String::from_utf8_lossy(bad.as_bytes()).into_owned(),
+        })
+    }
+
+    /// Appends what [`decode`](Self::decode) gives.
+    pub fn decode_to(self, out: &mut Vec<u8>) {
+        match (self.ascii, self.escaped) {
+            (true, false) => out.extend_from_slice(self.raw),
+            (true, true) => self.unescape_to(out),
+            (false, _) => out.extend_from_slice(self.decode().as_bytes()),
+        }
+    }
+
+    fn unescape_to(self, text: &mut Vec<u8>) {
         let mut rest = self.raw;
         while let Some(backslash) = memchr::memchr(b'\\', rest) {
             text.extend_from_slice(rest.get(..backslash).unwrap_or_default());
@@ -98,10 +115,6 @@ impl<'a> RawStr<'a> {
             rest = rest.get(len..).unwrap_or_default();
         }
         text.extend_from_slice(rest);
-        Cow::Owned(match String::from_utf8(text) {
-            Ok(text) => text,
-            Err(bad) => String::from_utf8_lossy(bad.as_bytes()).into_owned(),
-        })
     }
 
     /// Cuts off the escape of a high surrogate at the end: its other half comes with the next delta, and half a
@@ -203,7 +216,11 @@ mod tests {
         for json in
             [r#""""#, r#""plain""#, r#""\"\\\/\b\f\n\r\t""#, r#""é😀\u00e9\ud83d\ude00""#, r#""\\ud83d""#]
         {
-            assert_eq!(raw(json).decode(), serde_json::from_str::<String>(json).unwrap(), "{json}");
+            let expected = serde_json::from_str::<String>(json).unwrap();
+            assert_eq!(raw(json).decode(), expected, "{json}");
+            let mut text = b"x".to_vec();
+            raw(json).decode_to(&mut text);
+            assert_eq!(text, format!("x{expected}").into_bytes(), "{json}");
         }
     }
 
