@@ -10,6 +10,7 @@
 
 use super::{ChatCompletionChunk, Delta};
 use crate::wire::{RawStr, are_equal};
+use memchr::memchr2;
 
 /// Past this the comparisons cost what they save, and the copies are kept for the whole answer.
 const MAX_SHAPE_BYTES: usize = 2048;
@@ -29,6 +30,8 @@ pub struct EventShape {
     before: Vec<u8>,
     /// Empty while there is none: behind the string stands at least its quote.
     after: Vec<u8>,
+    /// The event is one line of data, so that it can be told from the stream itself.
+    is_line: bool,
 }
 
 impl EventShape {
@@ -49,6 +52,24 @@ impl EventShape {
         RawStr::from_inside(inside).filter(|text| !text.is_empty())
     }
 
+    /// The same for an event that a stream goes on with, and what follows it there: the end of the event need not be
+    /// searched for. Only good where `stream` begins with an event.
+    #[must_use]
+    #[inline]
+    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8])> {
+        if !self.is_line {
+            return None;
+        }
+        let (before, rest) = stream.strip_prefix(b"data: ")?.split_at_checked(self.before.len())?;
+        if !are_equal(before, &self.before) {
+            return None;
+        }
+        let (text, rest) = RawStr::before_quote(rest)?;
+        let (after, rest) = rest.split_at_checked(self.after.len())?;
+        let rest = rest.strip_prefix(b"\n\n")?;
+        (!text.is_empty() && are_equal(after, &self.after)).then_some((text, rest))
+    }
+
     /// Remembers `event` but for `text`, which is a slice of it and the inside of a string there.
     pub fn learn(&mut self, event: &[u8], text: RawStr<'_>) {
         self.forget();
@@ -59,12 +80,15 @@ impl EventShape {
         {
             self.before.extend_from_slice(before);
             self.after.extend_from_slice(after);
+            // Between its tokens JSON may have line ends, where the lines of an event were joined.
+            self.is_line = memchr2(b'\n', b'\r', event).is_none();
         }
     }
 
     fn forget(&mut self) {
         self.before.clear();
         self.after.clear();
+        self.is_line = false;
     }
 }
 
@@ -82,6 +106,15 @@ impl TextShape {
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<(TextKind, RawStr<'a>)> {
         let kind = self.kind?;
         Some((kind, self.shape.read(event)?))
+    }
+
+    /// The same for an event that a stream goes on with, as [`EventShape::read_next`] takes it.
+    #[must_use]
+    #[inline]
+    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(TextKind, RawStr<'a>, &'a [u8])> {
+        let kind = self.kind?;
+        let (text, rest) = self.shape.read_next(stream)?;
+        Some((kind, text, rest))
     }
 
     /// Remembers an event that was read in full, when a text was all it said.
@@ -160,6 +193,34 @@ mod tests {
         ] {
             assert_eq!(learnt(&said).read(said.as_bytes()), None, "{said}");
         }
+    }
+
+    #[test]
+    fn an_event_is_known_in_the_stream_by_its_line_alone() {
+        let known = event("content", "a", "");
+        let shape = learnt(&known);
+        let stream = |event: &str| format!("data: {event}\n\ndata: more");
+        let next = stream(&event("content", r#"\n\u00e9\"b"#, ""));
+        let (kind, text, rest) = shape.read_next(next.as_bytes()).unwrap();
+        assert_eq!((kind, text.raw()), (TextKind::Content, &br#"\n\u00e9\"b"#[..]));
+        assert_eq!(rest, b"data: more");
+        for other in [
+            stream(&event("content", "b", "\n")),
+            stream(&event("content", "b\n", "")),
+            stream(&event("content", "", "")),
+            stream(&event("content", r#"b","x":"c"#, "")),
+            stream(&event("reasoning", "b", "")),
+            stream(&known).replace("\n\n", "\n"),
+            stream(&known).replace("data: ", "data:"),
+            format!("data: {known}\n"),
+            format!("data: {known}\ndata: 1\n\n"),
+            format!("data: {}", &known[..known.len() - 3]),
+        ] {
+            assert_eq!(shape.read_next(other.as_bytes()), None, "{other:?}");
+        }
+        // Its data has two lines: in a stream that would be another event.
+        let joined = event("content", "a", "\n");
+        assert_eq!(learnt(&joined).read_next(stream(&joined).as_bytes()), None);
     }
 
     proptest! {

@@ -87,6 +87,8 @@ pub struct StreamTranslator {
 struct Translation {
     state: State,
     shape: TextShape,
+    /// The last event of text was alike to the one before: the next is expected to be. Padded events never are.
+    repeats: bool,
     tags: TagReader,
     tools: ToolCallAssembler,
     keepsakes: Vec<Keepsake>,
@@ -111,6 +113,7 @@ impl StreamTranslator {
         let answer = Translation {
             state: State::Opening,
             shape: TextShape::default(),
+            repeats: false,
             tags: TagReader::new(wanted.think_tags),
             tools: ToolCallAssembler::default(),
             keepsakes: Vec::new(),
@@ -197,8 +200,17 @@ impl StreamTranslator {
 
     fn take_events(&mut self, mut events: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
         while self.answer.state != State::Done {
-            let Some(event) = self.decoder.next_event(&mut events)? else { break };
-            self.answer.take_event(event, out)?;
+            if self.answer.repeats
+                && self.answer.state == State::Answering
+                && self.decoder.is_between_events()
+                && let Some((kind, text, rest)) = self.answer.shape.read_next(events)
+            {
+                self.answer.text(kind, text, b"", out);
+                events = rest;
+            } else {
+                let Some(event) = self.decoder.next_event(&mut events)? else { break };
+                self.answer.take_event(event, out)?;
+            }
             if self.answer.output.kept_bytes() > MAX_DOCUMENT_BYTES {
                 return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one answer"));
             }
@@ -226,6 +238,7 @@ impl Translation {
         if self.state == State::Answering
             && let Some((kind, text)) = self.shape.read(data)
         {
+            self.repeats = true;
             self.text(kind, text, b"", out);
             return Ok(());
         }
@@ -236,6 +249,7 @@ impl Translation {
             .map_err(|error| reported_in_a_list(data).unwrap_or_else(|| not_a_chunk(error)))?;
         self.take_chunk(&chunk, data, out)?;
         self.shape.learn(data, &chunk);
+        self.repeats = false;
         Ok(())
     }
 

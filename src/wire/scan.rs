@@ -347,6 +347,17 @@ impl<'a> Scanner<'a> {
 }
 
 impl<'a> RawStr<'a> {
+    /// The string whose inside `text` begins with, and what follows, from its closing quote on.
+    #[must_use]
+    #[inline]
+    pub fn before_quote(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (plain, seen) = plain_end(text, 0);
+        let is_plain = byte_at(text, plain) == b'"';
+        let (end, seen) = if is_plain { (plain, seen) } else { string_end(text, plain, seen).ok()? };
+        let (inside, rest) = text.split_at_checked(end)?;
+        Some((RawStr::checked(inside, !is_plain, seen & HIGH == 0), rest))
+    }
+
     /// A string out of what would stand between its quotes; `None` when that is not the inside of one string.
     #[must_use]
     #[inline]

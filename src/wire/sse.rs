@@ -136,6 +136,13 @@ impl SseDecoder {
         self.read_lines(input)
     }
 
+    /// Whether nothing of what came is held: the next byte begins an event.
+    #[must_use]
+    #[inline]
+    pub fn is_between_events(&self) -> bool {
+        self.is_between
+    }
+
     /// The end of the stream: hands out what was cut off, one event a call, then `None`.
     ///
     /// # Errors
