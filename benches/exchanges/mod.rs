@@ -64,15 +64,16 @@ pub(crate) enum Cut {
 }
 
 /// The events of a whole answer, as this kind of backend sends them: texts, a reason, the usage, `[DONE]`. Where
-/// `padded`, no event is as long as the one before, as with OpenAI's `obfuscation`: then each is read in full.
+/// `padded`, no event is as the one before but for its text, in a member that is not known: then each is read in full.
 fn events(event: &str, text: &str, padded: bool) -> Vec<String> {
     let (before, after) = event.split_once(&format!("\"content\":\"{text}\"")).unwrap();
+    let padding = |nth: usize| &"kR8sTq0Zx"[..nth % 9];
     let mut events: Vec<String> = (0..TOKENS)
         .map(|nth| {
             let text = TEXTS[nth * 7 % TEXTS.len()];
-            let padding =
-                if padded { format!(",\"padding\":\"{}\"", &"kR8sTq0Zx"[..nth % 9]) } else { String::new() };
-            format!("data: {before}\"content\":\"{text}\"{}{padding}}}\n\n", &after[..after.len() - 1])
+            let more = if padded { format!(",\"padding\":\"{}\"", padding(nth)) } else { String::new() };
+            let after = after[..after.len() - 1].replace("kR8sT", padding(nth));
+            format!("data: {before}\"content\":\"{text}\"{after}{more}}}\n\n")
         })
         .collect();
     let finish = format!("{before}\"content\":\"\"{after}")

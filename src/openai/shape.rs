@@ -10,10 +10,15 @@
 
 use super::{ChatCompletionChunk, Delta};
 use crate::wire::{RawStr, are_equal};
-use memchr::memchr2;
+use memchr::{memchr2, memrchr};
 
 /// Past this the comparisons cost what they save, and the copies are kept for the whole answer.
 const MAX_SHAPE_BYTES: usize = 2048;
+
+/// OpenAI pads its events to hide how long their texts are: a member that nobody reads, at the end of the event, holds
+/// another string each time.
+const BEFORE_PADDING: &[u8] = br#","obfuscation":"#;
+const BEHIND_PADDING: &[u8] = br#""}"#;
 
 /// Which member brings the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct EventShape {
     before: Vec<u8>,
     /// Empty while there is none: behind the string stands at least its quote.
     after: Vec<u8>,
+    /// What follows the padding, where `after` ends in its opening quote.
+    behind_padding: &'static [u8],
     /// The event is one line of data, so that it can be told from the stream itself.
     is_line: bool,
 }
@@ -39,17 +46,13 @@ impl EventShape {
     #[must_use]
     #[inline]
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<RawStr<'a>> {
-        if self.after.is_empty() {
+        // The end first: what differs from event to event stands there, behind the text.
+        let end = self.after.last_chunk::<16>().filter(|_| self.behind_padding.is_empty());
+        if end.is_some_and(|end| event.last_chunk() != Some(end)) {
             return None;
         }
-        let (before, rest) = event.split_at_checked(self.before.len())?;
-        let (inside, after) = rest.split_at_checked(rest.len().checked_sub(self.after.len())?)?;
-        // The end first: what differs from event to event (padding, a reason) stands there, behind the text.
-        if !(are_equal(after, &self.after) && are_equal(before, &self.before)) {
-            return None;
-        }
-        // Without a text another member may speak in its place: that takes reading in full.
-        RawStr::from_inside(inside).filter(|text| !text.is_empty())
+        let (text, rest) = self.read_beginning(event)?;
+        rest.is_empty().then_some(text)
     }
 
     /// The same for an event that a stream goes on with, and what follows it there: the end of the event need not be
@@ -60,14 +63,23 @@ impl EventShape {
         if !self.is_line {
             return None;
         }
-        let (before, rest) = stream.strip_prefix(b"data: ")?.split_at_checked(self.before.len())?;
-        if !are_equal(before, &self.before) {
+        let (text, rest) = self.read_beginning(stream.strip_prefix(b"data: ")?)?;
+        Some((text, rest.strip_prefix(b"\n\n")?))
+    }
+
+    #[inline(always)]
+    fn read_beginning<'a>(&self, event: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8])> {
+        if self.after.is_empty() {
             return None;
         }
+        let rest = skip(event, &self.before)?;
         let (text, rest) = RawStr::before_quote(rest)?;
-        let (after, rest) = rest.split_at_checked(self.after.len())?;
-        let rest = rest.strip_prefix(b"\n\n")?;
-        (!text.is_empty() && are_equal(after, &self.after)).then_some((text, rest))
+        let mut rest = skip(rest, &self.after)?;
+        if !self.behind_padding.is_empty() {
+            rest = skip(RawStr::before_quote(rest)?.1, self.behind_padding)?;
+        }
+        // Without a text another member may speak in its place: that takes reading in full.
+        (!text.is_empty()).then_some((text, rest))
     }
 
     /// Remembers `event` but for `text`, which is a slice of it and the inside of a string there.
@@ -79,7 +91,9 @@ impl EventShape {
             && before.len() + after.len() <= MAX_SHAPE_BYTES
         {
             self.before.extend_from_slice(before);
-            self.after.extend_from_slice(after);
+            let padded = before_padding(after);
+            self.after.extend_from_slice(padded.unwrap_or(after));
+            self.behind_padding = if padded.is_some() { BEHIND_PADDING } else { b"" };
             // Between its tokens JSON may have line ends, where the lines of an event were joined.
             self.is_line = memchr2(b'\n', b'\r', event).is_none();
         }
@@ -90,6 +104,21 @@ impl EventShape {
         self.after.clear();
         self.is_line = false;
     }
+}
+
+/// The end of an event up to the inside of its padding. A quote behind a comma opens a string, so what stands there is the
+/// member and its string.
+fn before_padding(after: &[u8]) -> Option<&[u8]> {
+    let inside = after.strip_suffix(BEHIND_PADDING)?;
+    let (before, _) = inside.split_at_checked(memrchr(b'"', inside)? + 1)?;
+    before.strip_suffix(b"\"")?.ends_with(BEFORE_PADDING).then_some(before)
+}
+
+/// What follows `expected` in a text that begins with it.
+#[inline(always)]
+fn skip<'a>(text: &'a [u8], expected: &[u8]) -> Option<&'a [u8]> {
+    let (beginning, rest) = text.split_at_checked(expected.len())?;
+    are_equal(beginning, expected).then_some(rest)
 }
 
 /// See the module's description.
@@ -223,12 +252,37 @@ mod tests {
         assert_eq!(learnt(&joined).read_next(stream(&joined).as_bytes()), None);
     }
 
+    #[test]
+    fn padding_may_differ() {
+        let padded =
+            |text: &str, padding: &str| event("content", text, &format!(r#","obfuscation":"{padding}""#));
+        let shape = learnt(&padded("a", "xyz"));
+        for padding in ["", "1", "0123456789", r#"\"\u00e9"#] {
+            let event = padded("b", padding);
+            assert_eq!(shape.read(event.as_bytes()).unwrap().1.raw(), b"b", "{padding}");
+            let stream = format!("data: {event}\n\nmore");
+            assert_eq!(shape.read_next(stream.as_bytes()).unwrap().2, b"more", "{padding}");
+        }
+        for other in [
+            padded("b", r"\"),
+            padded("b", "\n"),
+            padded("b", r#"","error":""#),
+            padded("b", "x").replace("obfuscation", "service_tie"),
+            event("content", "b", ""),
+        ] {
+            assert_eq!(shape.read(other.as_bytes()), None, "{other}");
+        }
+        // Of another member the string may mean something.
+        let object = |word: &str| event("content", "a", &format!(r#","object":"{word}""#));
+        assert_eq!(learnt(&object("x")).read(object("error").as_bytes()), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_known_reads_as_when_read_in_full(
             first in "[a-z\"\\\\{}é]{0,6}",
             second in "[a-z\"\\\\{},:n\u{0}é]{0,12}",
-            more in prop::sample::select(vec!["", r#","usage":null"#, r#","choices":[]"#, r#","content":"a""#]),
+            more in prop::sample::select(vec!["", r#","obfuscation":"x""#, r#","usage":null"#, r#","choices":[]"#, r#","content":"a""#]),
         ) {
             let (first, second) = (event("content", &first, more), event("content", &second, more));
             let mut shape = TextShape::default();
