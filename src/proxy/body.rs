@@ -9,8 +9,10 @@ use super::app::App;
 use super::client::{Came, ResponseBody};
 use super::echo::Scope;
 use super::error::ProxyError;
+use super::passed::CutShort;
 use super::silence::{Enough, Silence};
 use super::spare;
+use super::streaming::Streamed;
 use crate::ollama;
 use crate::translate::{Answering, Fault, StreamTranslator};
 use bytes::{Bytes, BytesMut};
@@ -101,53 +103,14 @@ impl TranslatedBody {
         self.account
     }
 
-    /// Waits for lines. Ready with whether there are any: if not, the answer is over.
-    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.out.is_empty()
-            && let Err(error) = ready!(self.poll_lines(cx))
-        {
-            self.fail(&error);
-        }
-        self.account.set_usage(self.translator.usage());
-        if self.out.is_empty() {
-            self.account.end();
-            return Poll::Ready(false);
-        }
-        self.account.first_line();
-        Poll::Ready(true)
-    }
-
-    /// The lines that are there.
-    pub(super) fn lines(&self) -> &[u8] {
-        &self.out
-    }
-
-    /// Whether nothing follows on them.
-    pub(super) fn is_last(&self) -> bool {
-        self.failed.is_none() && self.upstream.is_none()
-    }
-
-    /// They are on their way.
-    pub(super) fn sent(&mut self) {
-        spare::give(std::mem::take(&mut self.out));
-        self.note_end();
-    }
-
     /// The lines of the next piece of the backend's body, for hyper. `None`: the end.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !ready!(self.poll_more(cx)) {
+        if !matches!(ready!(self.poll_piece(cx)), Ok(true)) {
             return Poll::Ready(None);
         }
         let lines = Bytes::copy_from_slice(&self.out);
         self.sent();
         Poll::Ready(Some(lines))
-    }
-
-    /// hyper does not ask again behind the end, and the client has all that it waits for.
-    fn note_end(&mut self) {
-        if self.is_end() || self.translator.answering() == Answering::Done {
-            self.account.end();
-        }
     }
 
     pub(super) fn is_end(&self) -> bool {
@@ -265,5 +228,39 @@ impl TranslatedBody {
         ollama::write_error(&message, &mut self.out);
         self.out.extend_from_slice(b"\n");
         self.account.fail(error.kind(), &message);
+    }
+}
+
+impl Streamed for TranslatedBody {
+    /// A failure is a line too.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, CutShort>> {
+        if self.out.is_empty()
+            && let Err(error) = ready!(self.poll_lines(cx))
+        {
+            self.fail(&error);
+        }
+        self.account.set_usage(self.translator.usage());
+        if self.out.is_empty() {
+            self.account.end();
+            return Poll::Ready(Ok(false));
+        }
+        self.account.first_line();
+        Poll::Ready(Ok(true))
+    }
+
+    fn piece(&self) -> &[u8] {
+        &self.out
+    }
+
+    fn is_last(&self) -> bool {
+        self.failed.is_none() && self.upstream.is_none()
+    }
+
+    fn sent(&mut self) {
+        spare::give(std::mem::take(&mut self.out));
+        // The client has all that it waits for; who writes this may not ask again behind the end.
+        if self.is_end() || self.translator.answering() == Answering::Done {
+            self.account.end();
+        }
     }
 }

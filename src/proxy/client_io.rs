@@ -4,8 +4,8 @@
 //! of a body as if it were the only one. So it reads requests and writes heads, and when a stream begins it lets go
 //! ([`Handover`]): what it writes from then on, the head, is held here, and goes out with the first line.
 
-use super::body::TranslatedBody;
 use super::reply::{Reply, ReplyBody};
+use super::streaming::Streamed;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::io::{self, IoSlice};
@@ -16,31 +16,30 @@ use tokio::net::TcpStream;
 
 /// Where a stream waits until hyper has let go of the connection.
 #[derive(Clone, Default)]
-pub(super) struct Handover(Arc<Mutex<Option<Box<TranslatedBody>>>>);
+pub(super) struct Handover(Arc<Mutex<Option<Box<dyn Streamed>>>>);
 
 impl Handover {
-    /// Takes the body of a stream. hyper is left with its head.
+    /// Takes the body of a stream, which is one of no known length. hyper is left with its head.
     pub(super) fn take_over(&self, reply: Reply) -> Reply {
         let (head, body) = reply.into_parts();
-        let body = match body {
-            ReplyBody::Translated(stream) => {
-                *self.stream() = Some(stream);
-                ReplyBody::TakenOver
-            }
-            other => other,
+        let stream: Box<dyn Streamed> = match body {
+            ReplyBody::Translated(stream) => stream,
+            ReplyBody::Passed(stream) if stream.size_hint().exact().is_none() => stream,
+            other => return Reply::from_parts(head, other),
         };
-        Reply::from_parts(head, body)
+        *self.stream() = Some(stream);
+        Reply::from_parts(head, ReplyBody::TakenOver)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
         self.stream().is_some()
     }
 
-    pub(super) fn take(&self) -> Option<Box<TranslatedBody>> {
+    pub(super) fn take(&self) -> Option<Box<dyn Streamed>> {
         self.stream().take()
     }
 
-    fn stream(&self) -> MutexGuard<'_, Option<Box<TranslatedBody>>> {
+    fn stream(&self) -> MutexGuard<'_, Option<Box<dyn Streamed>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

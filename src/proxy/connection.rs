@@ -64,9 +64,9 @@ pub(super) async fn serve_connection(stream: TcpStream, handler: Handler, stoppi
         drop(parts.read_buf);
         let closes = io.held_says_close();
         let Some(mut body) = handover.take() else { return };
-        let mut streaming = Streaming::new(&mut io, &mut body);
+        let mut streaming = Streaming::new(&mut io, body.as_mut());
         if let Err(error) = poll_fn(|cx| streaming.poll(cx)).await {
-            return tracing::debug!(%error, "a client left its stream");
+            return tracing::debug!(%error, "a stream ended early");
         }
         if closes || stopping.is_now() {
             return;

@@ -8,11 +8,12 @@ use super::app::App;
 use super::client::{Came, ResponseBody};
 use super::error::ProxyError;
 use super::silence::{Enough, Silence};
+use super::spare;
+use super::streaming::Streamed;
 use bytes::{Bytes, BytesMut};
 use hyper::body::SizeHint;
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -35,8 +36,8 @@ pub(super) struct PassedBody {
     /// `None` once it ended or is not wanted any more.
     upstream: Option<ResponseBody>,
     out: BytesMut,
-    /// What went wrong, told once what came before it is on its way.
-    failed: Option<io::Error>,
+    /// It breaks off behind the piece that is there.
+    cut: Option<CutShort>,
     had_turn: bool,
     /// Whether its first piece is the first line of a stream, for the counts and the log.
     is_stream: bool,
@@ -56,7 +57,7 @@ impl PassedBody {
         PassedBody {
             upstream: Some(upstream),
             out: BytesMut::new(),
-            failed: None,
+            cut: None,
             had_turn: false,
             is_stream,
             heard: now,
@@ -67,67 +68,88 @@ impl PassedBody {
         }
     }
 
-    /// The next piece as the backend sent it. `None`: the end.
+    /// The next piece as the backend sent it, for hyper. `None`: the end.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
-        while let Some(upstream) = &mut self.upstream {
-            let out = &mut self.out;
-            let Poll::Ready(came) = upstream.poll_read(cx, &mut |bytes| out.extend_from_slice(bytes)) else {
-                let enough = ready!(self.silence.poll(&self.app, cx, self.heard + self.patience));
-                self.fail(&match enough {
-                    Enough::Stopping => ProxyError::Stopping,
-                    Enough::TimedOut => ProxyError::TimedOut(self.patience),
-                });
-                return self.end(Err(CutShort));
-            };
-            self.heard = Instant::now();
-            if !matches!(came, Ok(Came::Some)) {
-                self.upstream = None;
-                self.failed = came.err();
+        match self.poll_piece(cx) {
+            Poll::Ready(Ok(true)) => {
+                let piece = Bytes::copy_from_slice(&self.out);
+                self.sent();
+                Poll::Ready(Some(Ok(piece)))
             }
-            if self.out.is_empty() {
-                continue;
-            }
-            if self.is_stream {
-                self.account.first_line();
-            }
-            // A body of known length is not asked again behind its end.
-            if self.is_end() {
-                self.account.end();
-            }
-            return Poll::Ready(Some(Ok(self.out.split().freeze())));
-        }
-        match self.failed.take() {
-            None => self.end(Ok(())),
+            Poll::Ready(Ok(false)) => Poll::Ready(None),
             // hyper forgets what it has not written when a body fails, so it is given a turn to write before that.
-            Some(error) if !self.had_turn => {
-                self.had_turn = true;
-                self.failed = Some(error);
+            Poll::Ready(Err(cut)) if !std::mem::replace(&mut self.had_turn, true) => {
+                self.cut = Some(cut);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Some(error) => {
-                self.fail(&ProxyError::AnswerCut(error.to_string()));
-                self.end(Err(CutShort))
-            }
+            Poll::Ready(Err(cut)) => Poll::Ready(Some(Err(cut))),
+            Poll::Pending => Poll::Pending,
         }
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.failed.is_none() && self.upstream.as_ref().is_none_or(ResponseBody::is_over)
+        self.out.is_empty() && self.is_last()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), ResponseBody::size_hint)
     }
 
-    fn end(&mut self, result: Result<(), CutShort>) -> Poll<Option<Result<Bytes, CutShort>>> {
-        self.account.end();
-        Poll::Ready(result.err().map(Err))
-    }
-
     fn fail(&mut self, error: &ProxyError) {
         self.upstream = None;
         let message = self.app.told(error, self.account.client_key());
         self.account.fail(error.kind(), &message);
+        self.cut = Some(CutShort);
+    }
+}
+
+impl Streamed for PassedBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, CutShort>> {
+        while let (true, Some(upstream)) = (self.out.is_empty(), &mut self.upstream) {
+            if self.out.capacity() == 0 {
+                self.out = spare::take();
+            }
+            let out = &mut self.out;
+            let Poll::Ready(came) = upstream.poll_read(cx, &mut |bytes| out.extend_from_slice(bytes)) else {
+                spare::give(std::mem::take(&mut self.out));
+                let enough = ready!(self.silence.poll(&self.app, cx, self.heard + self.patience));
+                self.fail(&match enough {
+                    Enough::Stopping => ProxyError::Stopping,
+                    Enough::TimedOut => ProxyError::TimedOut(self.patience),
+                });
+                break;
+            };
+            self.heard = Instant::now();
+            match came {
+                Ok(Came::Some) => {}
+                Ok(Came::All) => self.upstream = None,
+                Err(error) => self.fail(&ProxyError::AnswerCut(error.to_string())),
+            }
+        }
+        if !self.out.is_empty() {
+            if self.is_stream {
+                self.account.first_line();
+            }
+            return Poll::Ready(Ok(true));
+        }
+        self.account.end();
+        Poll::Ready(self.cut.take().map_or(Ok(false), Err))
+    }
+
+    fn piece(&self) -> &[u8] {
+        &self.out
+    }
+
+    fn is_last(&self) -> bool {
+        self.cut.is_none() && self.upstream.as_ref().is_none_or(ResponseBody::is_over)
+    }
+
+    fn sent(&mut self) {
+        spare::give(std::mem::take(&mut self.out));
+        // A body of known length is not asked for again behind its end.
+        if self.is_last() {
+            self.account.end();
+        }
     }
 }

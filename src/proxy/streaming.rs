@@ -1,10 +1,10 @@
-//! [`Streaming`]: the lines of an answer on their way to the client, each piece one chunk (RFC 9112, section 7.1).
+//! [`Streaming`]: an answer on its way to the client as it comes, each piece one chunk (RFC 9112, section 7.1).
 //!
 //! Pulled like the body that it writes: nothing is asked of the backend before the client's socket took what there is, so
 //! one that reads slowly stops the backend's sending. A client that hangs up, or only stops sending, is gone.
 
-use super::body::TranslatedBody;
 use super::client_io::ClientIo;
+use super::passed::CutShort;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,11 +15,26 @@ const MAX_UNREAD_BYTES: usize = 32 << 10;
 /// Read at once of what a client sends ahead, which none of the known ones does.
 const READ_BYTES: usize = 512;
 
+/// An answer that is made piece by piece.
+pub(super) trait Streamed: Send {
+    /// Waits for a piece. Ready with whether there is one: if not, the answer is whole.
+    ///
+    /// # Errors
+    /// When the answer ends here and is not whole.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, CutShort>>;
+    /// The piece that is there.
+    fn piece(&self) -> &[u8];
+    /// Whether nothing follows on it.
+    fn is_last(&self) -> bool;
+    /// It is written.
+    fn sent(&mut self);
+}
+
 /// See the module's description.
 pub(super) struct Streaming<'a> {
     io: &'a mut ClientIo,
-    body: &'a mut TranslatedBody,
-    /// What stands before the lines of the chunk: its size, and before the first one the head.
+    body: &'a mut dyn Streamed,
+    /// What stands before the piece in its chunk: the size, and before the first one the head.
     before: Vec<u8>,
     behind: &'static [u8],
     /// How much of the chunk is written. `None`: there is none.
@@ -29,7 +44,7 @@ pub(super) struct Streaming<'a> {
 
 impl<'a> Streaming<'a> {
     /// Behind the head that the connection holds.
-    pub(super) fn new(io: &'a mut ClientIo, body: &'a mut TranslatedBody) -> Self {
+    pub(super) fn new(io: &'a mut ClientIo, body: &'a mut dyn Streamed) -> Self {
         let before = io.take_held();
         Streaming { io, body, before, behind: b"", written: None, is_last: false }
     }
@@ -37,10 +52,10 @@ impl<'a> Streaming<'a> {
     /// Ready when all of the answer is written.
     ///
     /// # Errors
-    /// When the client is gone.
+    /// When the client is gone, or the answer ends early: the connection then does as well.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let step = if self.written.is_some() { self.poll_write(cx)? } else { self.poll_chunk(cx) };
+            let step = if self.written.is_some() { self.poll_write(cx)? } else { self.poll_chunk(cx)? };
             if step.is_pending() {
                 return self.poll_gone(cx);
             }
@@ -50,25 +65,25 @@ impl<'a> Streaming<'a> {
         }
     }
 
-    /// Waits for the lines of the next chunk; the last one has none.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let has_lines = ready!(self.body.poll_more(cx));
+    /// Waits for the piece of the next chunk; the last one has none.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let has_piece = ready!(self.body.poll_piece(cx)).map_err(io::Error::other)?;
         // Writing to a Vec cannot fail.
-        let _written = write!(self.before, "{:x}\r\n", self.body.lines().len());
-        // What is known to be the end goes out with the lines.
-        self.is_last = !has_lines || self.body.is_last();
-        self.behind = match (has_lines, self.is_last) {
+        let _written = write!(self.before, "{:x}\r\n", self.body.piece().len());
+        // What is known to be the end goes out with the piece.
+        self.is_last = !has_piece || self.body.is_last();
+        self.behind = match (has_piece, self.is_last) {
             (true, false) => b"\r\n",
             (true, true) => b"\r\n0\r\n\r\n",
             (false, _) => b"\r\n",
         };
         self.written = Some(0);
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut skipped = self.written.unwrap_or_default();
-        let parts = [self.before.as_slice(), self.body.lines(), self.behind].map(|part| {
+        let parts = [self.before.as_slice(), self.body.piece(), self.behind].map(|part| {
             let of_part = skipped.min(part.len());
             skipped -= of_part;
             IoSlice::new(part.get(of_part..).unwrap_or_default())
