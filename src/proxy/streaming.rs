@@ -37,6 +37,7 @@ pub(super) struct Streaming<'a> {
     /// What stands before the piece in its chunk: the size, and before the first one the head.
     before: Vec<u8>,
     behind: &'static [u8],
+    has_piece: bool,
     /// How much of the chunk is written. `None`: there is none.
     written: Option<usize>,
     is_last: bool,
@@ -46,7 +47,7 @@ impl<'a> Streaming<'a> {
     /// Behind the head that the connection holds.
     pub(super) fn new(io: &'a mut ClientIo, body: &'a mut dyn Streamed) -> Self {
         let before = io.take_held();
-        Streaming { io, body, before, behind: b"", written: None, is_last: false }
+        Streaming { io, body, before, behind: b"", has_piece: false, written: None, is_last: false }
     }
 
     /// Ready when all of the answer is written.
@@ -67,16 +68,20 @@ impl<'a> Streaming<'a> {
 
     /// Waits for the piece of the next chunk; the last one has none.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let has_piece = ready!(self.body.poll_piece(cx)).map_err(io::Error::other)?;
+        self.has_piece = match self.body.poll_piece(cx) {
+            Poll::Ready(piece) => piece.map_err(io::Error::other)?,
+            Poll::Pending if self.before.is_empty() => return Poll::Pending,
+            // A head does not wait for long.
+            Poll::Pending => {
+                (self.has_piece, self.behind, self.written) = (false, b"", Some(0));
+                return Poll::Ready(Ok(()));
+            }
+        };
         // Writing to a Vec cannot fail.
         let _written = write!(self.before, "{:x}\r\n", self.body.piece().len());
         // What is known to be the end goes out with the piece.
-        self.is_last = !has_piece || self.body.is_last();
-        self.behind = match (has_piece, self.is_last) {
-            (true, false) => b"\r\n",
-            (true, true) => b"\r\n0\r\n\r\n",
-            (false, _) => b"\r\n",
-        };
+        self.is_last = !self.has_piece || self.body.is_last();
+        self.behind = if self.has_piece && self.is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
         self.written = Some(0);
         Poll::Ready(Ok(()))
     }
@@ -95,7 +100,9 @@ impl<'a> Streaming<'a> {
             _all => {
                 self.written = None;
                 self.before.clear();
-                self.body.sent();
+                if self.has_piece {
+                    self.body.sent();
+                }
             }
         }
         Poll::Ready(Ok(()))
