@@ -21,19 +21,23 @@
 //!                                                               │ translate::write_chat        │
 //!                                                               ▼                              │
 //!                                                     RequestWriter ─► BytesMut ─► Upstream ───┘
-//!    ┌─────────── TranslatedBody::poll_frame (pulled: no task, no channel) ◄── hyper's Incoming ◄──┐
-//!    │   Bytes ─► SseDecoder ─► SseEvent { data: a slice of those bytes }                          │
+//!    ┌─────────── TranslatedBody (pulled: no task, no channel) ◄── client::ResponseBody ◄──────────┐
+//!    │   one read ─► SseDecoder ─► SseEvent { data: a slice of it }                                │
 //!    │                │ TextShape, else ChatCompletionChunk (slices of data)                       │
 //!    │                ▼                                                                            │
 //!    │   StreamTranslator: Opening ► Answering ► Finishing ► Done                                  │
 //!    │                │ Output, LineHead, JsonWriter (text copied once, escaped as it came)        │
 //!    ▼                ▼                                                                            │
-//!  NDJSON lines ◄─ one frame per frame of the backend                                              │
+//!  NDJSON lines ◄─ Streaming: one chunk, and one write, for what one read brought                  │
 //!    │ the client hangs up: the body is dropped, and with it the backend's connection ─────────────┘
 //! ```
 //! The 200 goes out with the first line ([`proxy`]'s handler waits for it): what fails before it is a real status with
 //! `{"error": "..."}`, what fails behind it is one last line of that form. The last line waits for the usage that
 //! backends send behind the finish reason.
+//!
+//! hyper reads the requests and writes whole answers and heads. Where an answer comes line by line the connection is taken
+//! out of its hands until the last line is written (`proxy/client_io.rs`), and towards the backend it is not used at all
+//! (`proxy/client/`): a stream then holds no buffer, only its place between two sockets.
 //!
 //! A request for `/v1/...` is in the backend's own words already: it takes a shorter way, through `proxy/pass.rs`, on which
 //! only the model's name is touched.
