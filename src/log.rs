@@ -5,25 +5,29 @@
 //! of this crate are logged, for the crates beneath it log what they read, and that may be a key.
 
 use crate::config::{Format, Level, Log};
-use std::fmt::{self, Write};
-use std::io;
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing::{Event, Metadata, Subscriber};
 
 /// The target of this crate's events, library and binary alike.
 const OWN_TARGET: &str = "ollama_openai_proxy";
 
+thread_local! {
+    /// The line of the last event, whose room the next one uses.
+    static LINE: Cell<LineBuffer> = const { Cell::new(LineBuffer::new()) };
+}
+
 /// Starts the log of this process, once.
 pub fn init(log: &Log) -> Result<(), SetGlobalDefaultError> {
-    tracing::subscriber::set_global_default(subscriber(log, io::stderr, SystemTime::now))?;
+    // Nobody can be told of a standard error that is closed.
+    let write = |line: &[u8]| drop(io::stderr().lock().write_all(line));
+    tracing::subscriber::set_global_default(LineLog::new(log, write, SystemTime::now))?;
     if level(log) > STATIC_MAX_LEVEL {
         tracing::warn!("this build has no events below {STATIC_MAX_LEVEL}");
     }
@@ -40,21 +44,53 @@ fn level(log: &Log) -> LevelFilter {
     }
 }
 
-fn subscriber<W>(log: &Log, writer: W, now: fn() -> SystemTime) -> impl Subscriber + Send + Sync
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    let line = match log.format {
-        Format::Text => Line::Text { now },
-        Format::Json => Line::Json { now, identity: identity(log) },
-    };
-    // Told of a closed standard error, the layer would print that there, and panic.
-    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
-    let level = level(log);
-    let others = level.min(LevelFilter::WARN);
-    tracing_subscriber::registry()
-        .with(Targets::new().with_default(others).with_target(OWN_TARGET, level))
-        .with(layer.event_format(line).with_writer(writer))
+/// Writes each event as one line, with one call. There are no spans: a request is one event, when it is over.
+struct LineLog<W> {
+    format: Format,
+    /// Of JSON lines, the members that never change.
+    identity: String,
+    level: LevelFilter,
+    write: W,
+    now: fn() -> SystemTime,
+}
+
+impl<W: Fn(&[u8])> LineLog<W> {
+    fn new(log: &Log, write: W, now: fn() -> SystemTime) -> Self {
+        LineLog { format: log.format, identity: identity(log), level: level(log), write, now }
+    }
+}
+
+impl<W: Fn(&[u8]) + Send + Sync + 'static> Subscriber for LineLog<W> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let below = metadata.target().strip_prefix(OWN_TARGET);
+        let is_own = below.is_some_and(|below| below.is_empty() || below.starts_with("::"));
+        let level = if is_own { self.level } else { self.level.min(LevelFilter::WARN) };
+        metadata.is_event() && *metadata.level() <= level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut buffer = LINE.take();
+        let mut fields = Fields { is_json: self.format == Format::Json, buffer: &mut buffer };
+        event.record(&mut fields);
+        // Writing to a string cannot fail.
+        let _ = buffer.compose(event.metadata().level(), (self.now)(), self.format, &self.identity);
+        (self.write)(buffer.line.as_bytes());
+        buffer.clear();
+        LINE.set(buffer);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
 }
 
 /// The members of every JSON line that never change.
@@ -68,74 +104,96 @@ fn identity(log: &Log) -> String {
     out
 }
 
-/// How an event becomes a line.
-enum Line {
-    /// `2026-11-22T03:28:00.123Z INFO message key=value ...`
-    Text { now: fn() -> SystemTime },
-    /// One object: time, level, message, identity, then the event's fields.
-    Json { now: fn() -> SystemTime, identity: String },
+/// What an event says, and the line that becomes of it.
+#[derive(Default)]
+struct LineBuffer {
+    message: String,
+    /// The other fields, as they will stand in the line.
+    rest: String,
+    line: String,
 }
 
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let level = event.metadata().level();
-        let mut fields = Fields { is_json: matches!(self, Self::Json { .. }), ..Fields::default() };
-        event.record(&mut fields);
-        let Fields { message, rest, .. } = fields;
-        match self {
-            Self::Text { now } => {
-                write!(out, "{} {level}", Timestamp(now()))?;
+impl LineBuffer {
+    const fn new() -> Self {
+        LineBuffer { message: String::new(), rest: String::new(), line: String::new() }
+    }
+
+    /// `2026-11-22T03:28:00.123Z INFO message key=value ...`, or one object: time, level, message, identity, then the
+    /// event's fields.
+    fn compose(
+        &mut self,
+        level: &tracing::Level,
+        now: SystemTime,
+        format: Format,
+        identity: &str,
+    ) -> fmt::Result {
+        let LineBuffer { message, rest, line } = self;
+        match format {
+            Format::Text => {
+                write!(line, "{} {level}", Timestamp(now))?;
                 if !message.is_empty() {
-                    out.write_char(' ')?;
+                    line.push(' ');
                 }
-                text_plain(&mut out, &message)?;
-                writeln!(out, "{rest}")
+                text_plain(line, message)?;
+                line.push_str(rest);
             }
-            Self::Json { now, identity } => {
-                write!(out, r#"{{"time":"{}","level":"{level}""#, Timestamp(now()))?;
-                json_member(&mut out, "message", &message)?;
-                writeln!(out, "{identity}{rest}}}")
+            Format::Json => {
+                write!(line, r#"{{"time":"{}","level":"{level}""#, Timestamp(now))?;
+                json_member(line, "message", message)?;
+                line.push_str(identity);
+                line.push_str(rest);
+                line.push('}');
             }
+        }
+        line.push('\n');
+        Ok(())
+    }
+
+    /// What a long line took is given back.
+    fn clear(&mut self) {
+        const KEPT_BYTES: usize = 4 << 10;
+        for text in [&mut self.message, &mut self.rest, &mut self.line] {
+            text.clear();
+            text.shrink_to(KEPT_BYTES);
         }
     }
 }
 
-/// The fields of one event: its message, and the rest as it will stand in the line.
-#[derive(Default)]
-struct Fields {
+/// The fields of one event on their way into its line.
+struct Fields<'a> {
     is_json: bool,
-    message: String,
-    rest: String,
+    buffer: &'a mut LineBuffer,
 }
 
-impl Fields {
+impl Fields<'_> {
     /// A value that needs no quotes in either format.
     fn bare(&mut self, field: &Field, value: impl fmt::Display) {
+        let rest = &mut self.buffer.rest;
         let _ = if self.is_json {
-            write!(self.rest, r#","{}":{value}"#, json_name(field))
+            write!(rest, r#","{}":{value}"#, json_name(field))
         } else {
-            write!(self.rest, " {}={value}", field.name())
+            write!(rest, " {}={value}", field.name())
         };
     }
 
     fn text(&mut self, field: &Field, value: &str) {
+        let LineBuffer { message, rest, .. } = &mut *self.buffer;
         if field.name() == "message" {
-            self.message.push_str(value);
+            message.push_str(value);
             return;
         }
         let _ = if self.is_json {
-            json_member(&mut self.rest, json_name(field), value)
+            json_member(rest, json_name(field), value)
         } else {
-            write!(self.rest, " {}=", field.name()).and_then(|()| text_value(&mut self.rest, value))
+            rest.push(' ');
+            rest.push_str(field.name());
+            rest.push('=');
+            text_value(rest, value)
         };
     }
 }
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no name for what is not a number.
         if value.is_finite() { self.bare(field, value) } else { self.text(field, &value.to_string()) }
@@ -158,7 +216,12 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
+        if field.name() == "message" {
+            // Writing to a string cannot fail.
+            let _ = write!(self.buffer.message, "{value:?}");
+        } else {
+            self.text(field, &format!("{value:?}"));
+        }
     }
 }
 
@@ -173,38 +236,51 @@ fn json_name(field: &Field) -> &'static str {
     }
 }
 
-fn json_member(out: &mut impl Write, name: &str, value: &str) -> fmt::Result {
-    write!(out, r#","{name}":""#)?;
-    for char in value.chars() {
-        match char {
-            '"' | '\\' => write!(out, "\\{char}")?,
-            char if is_unsafe(char) => write!(out, "\\u{:04x}", u32::from(char))?,
-            char => out.write_char(char)?,
+fn json_member(out: &mut String, name: &str, value: &str) -> fmt::Result {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":\"");
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.push_str(value);
+    } else {
+        for char in value.chars() {
+            match char {
+                '"' | '\\' => write!(out, "\\{char}")?,
+                char if is_unsafe(char) => write!(out, "\\u{:04x}", u32::from(char))?,
+                char => out.push(char),
+            }
         }
     }
-    out.write_char('"')
+    out.push('"');
+    Ok(())
 }
 
-fn text_plain(out: &mut impl Write, text: &str) -> fmt::Result {
+fn text_plain(out: &mut String, text: &str) -> fmt::Result {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        out.push_str(text);
+        return Ok(());
+    }
     for char in text.chars() {
         match char {
-            '\n' => out.write_str("\\n")?,
+            '\n' => out.push_str("\\n"),
             char if is_unsafe(char) => write!(out, "\\u{{{:x}}}", u32::from(char))?,
-            char => out.write_char(char)?,
+            char => out.push(char),
         }
     }
     Ok(())
 }
 
 /// In quotes if the value could be taken for more than one word, so that it cannot pose as further fields.
-fn text_value(out: &mut impl Write, text: &str) -> fmt::Result {
+fn text_value(out: &mut String, text: &str) -> fmt::Result {
     let is_word = |char: char| !char.is_whitespace() && !is_unsafe(char) && !"\"\\=".contains(char);
     if !text.is_empty() && text.chars().all(is_word) {
-        return out.write_str(text);
+        out.push_str(text);
+        return Ok(());
     }
-    out.write_char('"')?;
+    out.push('"');
     text_plain(out, &text.replace('\\', r"\\").replace('"', "\\\""))?;
-    out.write_char('"')
+    out.push('"');
+    Ok(())
 }
 
 /// Control characters, C1 among them, and the two line ends that only some readers know.

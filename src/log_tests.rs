@@ -8,29 +8,19 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_795_318_080_123)
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn log(level: Level, format: Format) -> Log {
     Log { level, format, environment: "test \"1\"".into(), hostname: Some("box".into()) }
 }
 
 fn lines(log: &Log, events: impl FnOnce()) -> Vec<String> {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    tracing::subscriber::with_default(subscriber(log, move || writer.clone(), now), events);
-    let bytes = captured.0.lock().unwrap().clone();
+    let captured = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&captured);
+    let write = move |line: &[u8]| {
+        assert!(line.ends_with(b"\n"));
+        taken.lock().unwrap().extend_from_slice(line);
+    };
+    tracing::subscriber::with_default(LineLog::new(log, write, now), events);
+    let bytes = captured.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
 }
 

@@ -108,9 +108,15 @@ fn new() -> HeaderValue {
         u64::from_ne_bytes(bytes)
     });
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let (high, middle, low) = (process >> 32, (process >> 16) & 0xffff, process & 0xfff);
-    let text = format!("{high:08x}-{middle:04x}-8{low:03x}-8000-{count:012x}");
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
+    let mut text = *b"00000000-0000-8000-8000-000000000000";
+    let (high, middle, low) = (process >> 32, process >> 16, process);
+    for (place, mut value) in [(0..8, high), (9..13, middle), (15..18, low), (24..36, count.into())] {
+        for digit in text.get_mut(place).into_iter().flatten().rev() {
+            *digit = b"0123456789abcdef".get(value as usize & 15).copied().unwrap_or(b'0');
+            value >>= 4;
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("none"))
 }
 
 #[cfg(test)]
