@@ -106,9 +106,7 @@ impl<'a> ChatCompletionChunk<'a> {
                     let value = scanner.value()?;
                     chunk.is_error |= value.bytes() == b"\"error\"";
                 }
-                _ => {
-                    scanner.value()?;
-                }
+                _ => scanner.skip()?,
             }
         }
         scanner.end()?;
@@ -189,9 +187,7 @@ impl<'a> Choice<'a> {
                 b"logprobs" => choice.logprobs = token_logprobs(scanner.value()?)?,
                 b"usage" if scanner.kind()? == Kind::Object => choice.usage = Usage::read(scanner.value()?)?,
                 b"error" => choice.is_error = says_error(scanner.value()?),
-                _ => {
-                    scanner.value()?;
-                }
+                _ => scanner.skip()?,
             }
         }
         Ok(choice)
@@ -230,9 +226,7 @@ impl<'a> Delta<'a> {
                 b"refusal" => delta.refusal = scanner.value()?.as_str().unwrap_or_default(),
                 b"tool_calls" => delta.tool_calls = of_kind(scanner.value()?, Kind::Array),
                 b"function_call" => delta.function_call = of_kind(scanner.value()?, Kind::Object),
-                _ => {
-                    scanner.value()?;
-                }
+                _ => scanner.skip()?,
             }
         }
         // Gateways send the same text under both names.
