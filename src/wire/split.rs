@@ -1,13 +1,16 @@
 //! [`ValueEnd`]: where a JSON value ends, in a text that comes in pieces, cut anywhere.
 //!
-//! It follows strings, escapes and brackets and looks at nothing else: what it cuts out, the
-//! [`Scanner`](super::Scanner) checks. Each byte is looked at once, whatever the pieces.
+//! It follows strings, escapes and the value's own kind of brackets, which are in pairs where the text is JSON, and looks
+//! at nothing else: what it cuts out, the [`Scanner`](super::Scanner) checks. Each byte is looked at once, whatever the
+//! pieces.
 
 /// See the module's description. One value each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ValueEnd {
     at: At,
-    /// Containers open.
+    /// Whether it is an object.
+    is_object: bool,
+    /// Containers of the value's kind that are open.
     depth: usize,
 }
 
@@ -54,8 +57,9 @@ impl ValueEnd {
     fn begin(&mut self, rest: &[u8]) -> (usize, bool) {
         match rest.first() {
             Some(b'"') => self.at = At::Text,
-            Some(b'{' | b'[') => {
+            Some(bracket @ (b'{' | b'[')) => {
                 self.at = At::Container;
+                self.is_object = *bracket == b'{';
                 self.depth = 1;
             }
             _ => {
@@ -67,11 +71,11 @@ impl ValueEnd {
     }
 
     fn in_container(&mut self, rest: &[u8]) -> (usize, bool) {
-        let mark = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
-        let Some(at) = rest.iter().position(mark) else { return (rest.len(), false) };
+        let (open, close) = if self.is_object { (b'{', b'}') } else { (b'[', b']') };
+        let Some(at) = memchr::memchr3(b'"', open, close, rest) else { return (rest.len(), false) };
         match rest.get(at) {
             Some(b'"') => self.at = At::Text,
-            Some(b'{' | b'[') => self.depth += 1,
+            Some(bracket) if *bracket == open => self.depth += 1,
             _ => self.depth = self.depth.saturating_sub(1),
         }
         (at + 1, self.depth == 0)
