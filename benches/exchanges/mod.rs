@@ -264,8 +264,8 @@ pub(crate) fn translate_embed(request: &str, answer: &Bytes) -> usize {
     let mut reply = translator.finish(Duration::from_millis(2), Duration::from_millis(1)).unwrap();
     let (mut out, mut bytes) = (BytesMut::new(), 0);
     while !reply.is_over() {
-        reply.write_next(&mut out);
-        bytes += out.split().len();
+        let whole = reply.write_next(&mut out);
+        bytes += out.split().len() + whole.map_or(0, |vector| vector.len());
     }
     bytes
 }

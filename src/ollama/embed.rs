@@ -3,7 +3,7 @@
 use super::request::{Room, boolean, list, members, model_name, string};
 use super::{KeepAlive, Options, RequestError};
 use crate::wire::{JsonWriter, Kind, Number, RawJson, RawStr, Scanner};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -170,11 +170,12 @@ impl EmbedWriter {
         json.end_array();
     }
 
-    /// One vector, whose numbers are laid already.
-    pub fn laid_vector(&mut self, numbers: &[u8], out: &mut BytesMut) {
-        let begin: &[u8] = if self.has_vector { b",[" } else { b"[" };
+    /// One vector, which is laid already, behind a comma: what of that is to be appended next.
+    #[must_use]
+    pub fn laid_vector(&mut self, array: &Bytes) -> Bytes {
+        let from = usize::from(!self.has_vector).min(array.len());
         self.has_vector = true;
-        [begin, numbers, b"]"].iter().for_each(|piece| out.extend_from_slice(piece));
+        array.slice(from..)
     }
 
     /// Ends the answer.

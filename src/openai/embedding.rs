@@ -1,12 +1,14 @@
 //! [`Embedding`]: one vector of a backend's answer, and the request that asks for it.
 //!
-//! A vector stays as the backend wrote it, as digits or as base64 of little-endian 32-bit floats, and is read number by
-//! number when it is needed: nothing is lost, and nothing is held twice. Every number was read once before anybody is
-//! told that there is a vector: all are finite.
+//! A vector stays as the backend wrote it, as digits or as base64 of little-endian 32-bit floats, in the memory in which
+//! it came together, and is read number by number when it is needed: nothing is lost, and nothing is held twice. Every
+//! number was looked at before anybody is told that there is a vector: all are finite.
 
 use super::{Dialect, Parameter};
-use crate::wire::{JsonError, JsonWriter, Kind, Number, RawJson, RawStr, Scanner};
+use crate::wire::{JsonError, JsonWriter, Kind, Number, RawJson, RawStr, Scanner, Squares};
 use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// What to embed.
 #[derive(Clone, Copy, Debug)]
@@ -66,14 +68,14 @@ pub struct Embedding {
     pub values: Values,
     /// How many those are.
     pub len: usize,
-    /// How long it is.
+    /// How long it is: 1, where it is so near to that that it is not scaled.
     pub norm: Norm,
 }
 
 /// The numbers of a vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// The inside of a JSON array of numbers.
+    /// A JSON array of numbers without white space, and before it a comma: a further element of an array.
     Digits(Bytes),
     /// Base64 of 32-bit floats, the lowest byte first.
     Base64(Bytes),
@@ -83,20 +85,21 @@ impl Values {
     /// Every number, in order.
     pub fn iter(&self) -> impl Iterator<Item = Number<'_>> {
         let (digits, packed) = match self {
-            Values::Digits(inside) => (Some(inside.split(|byte| *byte == b',')), None),
+            Values::Digits(array) => (Some(numbers(array)), None),
             Values::Base64(text) => (None, Some(Floats { text, bits: 0, count: 0 })),
         };
-        let digits = digits.into_iter().flatten().map(|text| Number::Digits(text.trim_ascii()));
-        digits.chain(packed.into_iter().flatten().map(Number::Single))
+        digits
+            .into_iter()
+            .flatten()
+            .map(Number::Digits)
+            .chain(packed.into_iter().flatten().map(Number::Single))
     }
 
-    /// The numbers as they stand, with a comma between two and nothing else, where the backend wrote them so.
+    /// The numbers as they stand.
     #[must_use]
-    pub fn compact(&self) -> Option<&[u8]> {
+    pub fn digits(&self) -> Option<&Bytes> {
         match self {
-            Values::Digits(text) => Some(text.as_ref()).filter(|text| {
-                text.iter().fold(true, |all, byte| all & !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
-            }),
+            Values::Digits(array) => Some(array),
             Values::Base64(_) => None,
         }
     }
@@ -110,6 +113,12 @@ impl Values {
     }
 }
 
+/// The texts of the numbers of [`Values::Digits`].
+fn numbers(array: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let inside = array.get(2..array.len().saturating_sub(1)).unwrap_or_default();
+    inside.split(|byte| *byte == b',')
+}
+
 /// The Euclidean norm of a vector, as a product of two factors: the square of a number may be past what a float holds
 /// when the number is not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,14 +130,14 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// Of a vector that needs no scaling.
+    const UNIT: Norm = Norm { scale: 1.0, root: 1.0 };
+    /// How near to 1 that is: as far as 32-bit floats can tell.
+    const NEAR: f64 = 1e-6;
+
     /// Of these numbers, all of them finite.
     pub fn of(numbers: impl Iterator<Item = f64> + Clone) -> Self {
         let sum: f64 = numbers.clone().map(|x| x * x).sum();
-        Self::with_sum(sum, numbers)
-    }
-
-    /// When the sum of the squares is known.
-    fn with_sum(sum: f64, numbers: impl Iterator<Item = f64> + Clone) -> Self {
         if sum.is_normal() {
             return Norm { scale: 1.0, root: sum.sqrt() };
         }
@@ -144,8 +153,7 @@ impl Norm {
     /// zeros, which have no direction.
     #[must_use]
     pub fn is_unit(self) -> bool {
-        const NEAR: f64 = 1e-6;
-        self.root == 0.0 || (self.scale * self.root - 1.0).abs() < NEAR
+        self.root == 0.0 || (self.scale * self.root - 1.0).abs() < Self::NEAR
     }
 
     /// A number of the vector, once that is made of unit length.
@@ -166,44 +174,92 @@ pub(super) enum BadEmbedding {
 }
 
 impl Embedding {
-    /// Reads one element of `data`, all of it.
-    pub(super) fn read(text: &[u8]) -> Result<Self, BadEmbedding> {
-        let mut scanner = Scanner::new(text);
-        let element = Self::read_object(text, &mut scanner);
-        element.map_err(|error| match error {
-            Unread::Json(error) if is_not_a_number(text, error.offset) => BadEmbedding::NotFinite,
+    /// Reads one element of `data`, all of it, and keeps its memory for the vector.
+    pub(super) fn read(text: Vec<u8>) -> Result<Self, BadEmbedding> {
+        let mut scanner = Scanner::new(&text);
+        let (index, vector) = read_object(&text, &mut scanner).map_err(|error| match error {
+            Unread::Json(error) if is_not_a_number(&text, error.offset) => BadEmbedding::NotFinite,
             Unread::Json(error) => BadEmbedding::Malformed(format!(": {error}")),
             Unread::Bad(bad) => bad,
-        })
+        })?;
+        let Vector { place, len, norm } = vector;
+        let values = match place {
+            Place::Array(range, has_blanks) => Values::Digits(kept_array(text, range, has_blanks)),
+            Place::Text(range) => Values::Base64(kept(text, range)),
+            Place::Decoded(text) => Values::Base64(text),
+        };
+        Ok(Embedding { index, values, len, norm })
     }
+}
 
-    fn read_object(text: &[u8], scanner: &mut Scanner<'_>) -> Result<Self, Unread> {
-        if scanner.kind()? != Kind::Object {
-            return Err(expected("", "an object", scanner.kind()?));
-        }
-        let (mut index, mut vector) = (None, None);
-        scanner.begin_object()?;
-        while let Some(key) = scanner.next_key()? {
-            match key.decode().as_ref() {
-                "index" => index = read_index(scanner.value()?)?,
-                "embedding" => {
-                    vector = Some(match scanner.kind()? {
-                        Kind::Array => read_digits(text, scanner)?,
-                        Kind::String => read_base64(scanner.string()?)?,
-                        other => return Err(expected(".embedding", "an array or a base64 string", other)),
-                    });
-                }
-                _ => {
-                    scanner.value()?;
-                }
+struct Vector {
+    place: Place,
+    len: usize,
+    norm: Norm,
+}
+
+/// Where the numbers are.
+enum Place {
+    /// In an array, the brackets included, in which there is white space or not.
+    Array(Range<usize>, bool),
+    /// In a string, without quotes and padding.
+    Text(Range<usize>),
+    /// In a string that had escapes.
+    Decoded(Bytes),
+}
+
+/// Only that part of the text, in the text's own memory, unless that holds much more.
+fn kept(text: Vec<u8>, range: Range<usize>) -> Bytes {
+    const SLACK: usize = 256;
+    if text.capacity() > range.len() + range.len() / 8 + SLACK {
+        return Bytes::copy_from_slice(text.get(range).unwrap_or_default());
+    }
+    Bytes::from(text).slice(range)
+}
+
+/// The array, with a comma before it and without white space.
+fn kept_array(mut text: Vec<u8>, range: Range<usize>, has_blanks: bool) -> Bytes {
+    // Its key stands before it.
+    let range = range.start.saturating_sub(1)..range.end;
+    if let Some(before) = text.get_mut(range.start) {
+        *before = b',';
+    }
+    if !has_blanks {
+        return kept(text, range);
+    }
+    text.truncate(range.end);
+    text.drain(..range.start);
+    text.retain(|byte| !byte.is_ascii_whitespace());
+    let range = 0..text.len();
+    kept(text, range)
+}
+
+fn read_object(text: &[u8], scanner: &mut Scanner<'_>) -> Result<(Option<u64>, Vector), Unread> {
+    if scanner.kind()? != Kind::Object {
+        return Err(expected("", "an object", scanner.kind()?));
+    }
+    let (mut index, mut vector) = (None, None);
+    scanner.begin_object()?;
+    while let Some(key) = scanner.next_key()? {
+        match key.decode().as_ref() {
+            "index" => index = read_index(scanner.value()?)?,
+            "embedding" => {
+                vector = Some(match scanner.kind()? {
+                    Kind::Array => read_digits(text, scanner)?,
+                    Kind::String => read_base64(scanner)?,
+                    other => return Err(expected(".embedding", "an array or a base64 string", other)),
+                });
+            }
+            _ => {
+                scanner.value()?;
             }
         }
-        scanner.end()?;
-        match vector {
-            Some((values, len, norm)) if len > 0 => Ok(Embedding { index, values, len, norm }),
-            Some(_) => Err(malformed(".embedding is empty")),
-            None => Err(malformed(" has no `embedding`")),
-        }
+    }
+    scanner.end()?;
+    match vector {
+        Some(vector) if vector.len > 0 => Ok((index, vector)),
+        Some(_) => Err(malformed(".embedding is empty")),
+        None => Err(malformed(" has no `embedding`")),
     }
 }
 
@@ -246,40 +302,45 @@ fn read_index(value: RawJson<'_>) -> Result<Option<u64>, Unread> {
     }
 }
 
-type Vector = (Values, usize, Norm);
-
 fn read_digits(text: &[u8], scanner: &mut Scanner<'_>) -> Result<Vector, Unread> {
-    let start = scanner.offset() + 1;
-    let (mut len, mut sum) = (0, 0.0);
+    let mut squares = Squares::default();
     scanner.begin_array()?;
+    let start = scanner.offset();
     while scanner.next_element()? {
         let value = scanner.value()?;
         let number = match value.kind() {
             Kind::Number => Number::Digits(value.bytes()).value(),
             // What serde and JavaScript write for NaN.
             Kind::Null => f64::NAN,
-            other => return Err(expected(&format!(".embedding[{len}]"), "a number", other)),
+            other => {
+                let field = format!(".embedding[{}]", squares.count);
+                return Err(expected(&field, "a number", other));
+            }
         };
         if !number.is_finite() {
             return Err(Unread::Bad(BadEmbedding::NotFinite));
         }
-        sum += number * number;
-        len += 1;
+        squares.add(number, value.bytes().len());
+        scanner.pass_numbers(&mut squares);
     }
-    let inside = text.get(start..scanner.offset().saturating_sub(1)).unwrap_or_default();
-    let values = Values::Digits(Bytes::copy_from_slice(inside));
-    let norm = Norm::with_sum(sum, inside.split(|byte| *byte == b',').map(value_of));
-    Ok((values, len, norm))
+    let end = scanner.offset().saturating_sub(1);
+    let norm = if squares.are_unit(Norm::NEAR) {
+        Norm::UNIT
+    } else {
+        let inside = text.get(start..end).unwrap_or_default();
+        Norm::of(inside.split(|byte| *byte == b',').map(|digits| Number::Digits(digits.trim_ascii()).value()))
+    };
+    // Behind the last number stands a bracket, behind the others a comma.
+    let has_blanks = squares.bytes != end + 1 - start;
+    Ok(Vector { place: Place::Array(start - 1..end + 1, has_blanks), len: squares.count, norm })
 }
 
-fn value_of(digits: &[u8]) -> f64 {
-    Number::Digits(digits.trim_ascii()).value()
-}
-
-fn read_base64(text: RawStr<'_>) -> Result<Vector, Unread> {
+fn read_base64(scanner: &mut Scanner<'_>) -> Result<Vector, Unread> {
+    let string = scanner.string()?;
+    let start = scanner.offset() - 1 - string.raw().len();
     // Some encoders write every slash as `\/`.
-    let text = text.decode();
-    let text = text.trim_end_matches('=').as_bytes();
+    let decoded = string.decode();
+    let text = decoded.trim_end_matches('=').as_bytes();
     let bytes = text.len() * 6 / 8;
     if text.iter().any(|letter| sextet(*letter).is_none()) || text.len() % 4 == 1 {
         return Err(malformed(".embedding is no base64"));
@@ -288,15 +349,16 @@ fn read_base64(text: RawStr<'_>) -> Result<Vector, Unread> {
         return Err(malformed(&format!(".embedding has {bytes} bytes, which are no 32-bit floats")));
     }
     let floats = Floats { text, bits: 0, count: 0 };
-    let (mut len, mut sum) = (0, 0.0);
-    for number in floats {
-        if !number.is_finite() {
-            return Err(Unread::Bad(BadEmbedding::NotFinite));
-        }
-        sum += f64::from(number) * f64::from(number);
-        len += 1;
+    let len = bytes / 4;
+    if !floats.fold(true, |all, float| all & float.is_finite()) {
+        return Err(Unread::Bad(BadEmbedding::NotFinite));
     }
-    Ok((Values::Base64(Bytes::copy_from_slice(text)), len, Norm::with_sum(sum, floats.map(f64::from))))
+    let norm = Norm::of(floats.map(f64::from));
+    let place = match &decoded {
+        Cow::Borrowed(_) => Place::Text(start..start + text.len()),
+        Cow::Owned(_) => Place::Decoded(Bytes::copy_from_slice(text)),
+    };
+    Ok(Vector { place, len, norm })
 }
 
 /// The 32-bit floats that a base64 text holds.

@@ -1,7 +1,7 @@
 //! [`EmbeddingList`]: the answer of `POST /embeddings`, read as it comes, cut anywhere.
 //!
-//! Of the body only the vectors are kept, each once and in its own piece of memory; every other member is read and let
-//! go. What is wrong is known as soon as it is there, and nothing is handed out before the whole answer was read: an
+//! Of the body only the vectors are kept, each once and in the memory in which its bytes came together; every other member
+//! is read and let go. What is wrong is known as soon as it is there, and nothing is handed out before the whole answer was read: an
 //! error can still be a status then.
 
 use super::embedding::BadEmbedding;
@@ -13,7 +13,7 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 /// Longest answer: 2,048 texts, which is OpenAI's limit, with 4,096 numbers each take less. Past it nothing is kept.
 const MAX_LIST_BYTES: usize = 256 << 20;
 /// What a vector takes beside its numbers, at most: in memory a million of the smallest ones are no small answer.
-const VECTOR_BYTES: usize = 256;
+const VECTOR_BYTES: usize = 512;
 /// How much of an answer that is no list is looked at for what it says.
 const MAX_LEAD_BYTES: usize = 4096;
 
@@ -37,6 +37,8 @@ pub struct EmbeddingList {
     /// The value that has begun: what came of it, and where it ends.
     text: Vec<u8>,
     end: ValueEnd,
+    /// How long the last vector's element was: the next one is hardly longer.
+    room: usize,
     /// The beginning of the answer, until a vector comes.
     lead: Vec<u8>,
     /// How many bytes came, and what the vectors take beside them.
@@ -96,6 +98,7 @@ impl EmbeddingList {
             at: At::Start,
             text: Vec::new(),
             end: ValueEnd::default(),
+            room: 0,
             lead: Vec::new(),
             len: 0,
             wanted,
@@ -189,17 +192,20 @@ impl EmbeddingList {
         if self.text.len() + used > MAX_VALUE_BYTES {
             return Err(EmbeddingFault::TooMuch(MAX_VALUE_BYTES, "bytes in one embedding"));
         }
+        if self.at == At::InElement && self.text.is_empty() {
+            self.text.reserve(self.room);
+        }
         self.text.extend_from_slice(rest.get(..used).unwrap_or_default());
         if !has_ended {
             return Ok(used);
         }
-        // The room is used again for the next value.
         let text = std::mem::take(&mut self.text);
         self.end = ValueEnd::default();
         self.at = match self.at {
             At::Key => At::Colon(member(&text)?),
             At::InElement => {
-                self.take_element(&text)?;
+                self.room = text.len() + text.len() / 64 + 64;
+                self.take_element(text)?;
                 At::BehindElement
             }
             At::InValue(member) => {
@@ -208,12 +214,10 @@ impl EmbeddingList {
             }
             at => at,
         };
-        self.text = text;
-        self.text.clear();
         Ok(used)
     }
 
-    fn take_element(&mut self, text: &[u8]) -> Result<(), EmbeddingFault> {
+    fn take_element(&mut self, text: Vec<u8>) -> Result<(), EmbeddingFault> {
         let at = self.embeddings.len();
         if at == self.wanted {
             return Err(EmbeddingFault::Malformed(more_or_less(at, &"more")));

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn read(element: &str) -> Result<Embedding, String> {
-    Embedding::read(element.as_bytes()).map_err(|bad| match bad {
+    Embedding::read(element.as_bytes().to_vec()).map_err(|bad| match bad {
         BadEmbedding::Malformed(what) => what,
         BadEmbedding::NotFinite => "not finite".to_string(),
     })
@@ -40,6 +40,36 @@ fn digits_are_kept_as_they_were_written() {
     let digits: Vec<Number<'_>> = embedding.values.iter().collect();
     let expected = [&b"0.10"[..], b"-1e-3", b"2"].map(Number::Digits);
     assert_eq!((digits.as_slice(), embedding.index, embedding.len), (&expected[..], Some(7), 3));
+}
+
+#[test]
+fn an_array_stands_ready_behind_a_comma_and_without_white_space() {
+    let long = vec!["-0.025515518153991"; 1536].join(", ");
+    for numbers in ["1", " -1e-3 ,2\r\n,\t3 ", long.as_str()] {
+        for element in [
+            format!(r#"{{"embedding":[{numbers}]}}"#),
+            format!(r#" {{ "index":0, "embedding" : [{numbers}] ,"x":"[1, 2]" }}"#),
+        ] {
+            let compact: String = numbers.split_ascii_whitespace().collect();
+            let embedding = read(&element).unwrap();
+            let array = embedding.values.digits().unwrap();
+            assert_eq!(array, format!(",[{compact}]").as_bytes(), "{element}");
+        }
+    }
+}
+
+#[test]
+fn of_an_element_only_the_vector_is_kept() {
+    let own = r#"{"embedding":[0.6,0.8],"index":0}"#.as_bytes().to_vec();
+    let memory = own.as_ptr_range();
+    let kept = Embedding::read(own).unwrap();
+    assert!(memory.contains(&kept.values.digits().unwrap().as_ptr()), "without a copy");
+    for vector in ["[0.6,0.8]", r#""AACAPw==""#] {
+        let large = format!(r#"{{"embedding":{vector},"text":"{}"}}"#, "x".repeat(1000)).into_bytes();
+        let memory = large.as_ptr_range();
+        let (Values::Digits(kept) | Values::Base64(kept)) = Embedding::read(large).unwrap().values;
+        assert!(!memory.contains(&kept.as_ptr()), "{vector}");
+    }
 }
 
 #[test]

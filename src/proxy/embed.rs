@@ -11,7 +11,7 @@ use super::handler::{ended, read_body, refuse, written};
 use super::reply::{self, Reply};
 use super::text::ask;
 use crate::ollama::{self, EmbedEndpoint, EmbedRequest, Route, Texts};
-use crate::translate::{EMBEDDINGS, EmbedReply, EmbedTranslator, write_embed};
+use crate::translate::{EMBEDDINGS, EmbedReply, EmbedTranslator, PIECE_BYTES, write_embed};
 use bytes::{Bytes, BytesMut};
 use hyper::Request;
 use hyper::StatusCode;
@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// How many bytes of vectors go out at once, at least: what is smaller than this is one body with its length.
-const PIECE_BYTES: usize = 32 << 10;
 /// How long the backend's body may take to end once the answer is whole, so that its connection can be used again.
 const DRAIN_GRACE: Duration = Duration::from_millis(100);
 
@@ -122,6 +120,8 @@ async fn read_all(
 pub(super) struct EmbeddedBody {
     reply: EmbedReply,
     out: BytesMut,
+    /// A vector that goes out as it is, behind what is in `out`.
+    whole: Option<Bytes>,
     account: Account,
 }
 
@@ -130,7 +130,7 @@ impl EmbeddedBody {
     fn reply(reply: EmbedReply, mut account: Account) -> Reply {
         account.set_status(StatusCode::OK.as_u16());
         account.set_usage(reply.usage());
-        let mut body = EmbeddedBody { reply, out: BytesMut::new(), account };
+        let mut body = EmbeddedBody { reply, out: BytesMut::new(), whole: None, account };
         body.fill();
         if body.reply.is_over() {
             return ended(reply::json(body.out), body.account);
@@ -139,22 +139,23 @@ impl EmbeddedBody {
     }
 
     fn fill(&mut self) {
-        while self.out.len() < PIECE_BYTES && !self.reply.is_over() {
-            self.reply.write_next(&mut self.out);
+        while self.whole.is_none() && self.out.len() < PIECE_BYTES && !self.reply.is_over() {
+            self.whole = self.reply.write_next(&mut self.out);
         }
     }
 
     /// The next piece. `None`: the end.
     pub(super) fn next_frame(&mut self) -> Option<Bytes> {
         self.fill();
+        let piece = if self.out.is_empty() { self.whole.take() } else { Some(self.out.split().freeze()) };
         // hyper does not ask again behind the end.
-        if self.reply.is_over() {
+        if self.is_end() {
             self.account.end();
         }
-        Some(self.out.split().freeze()).filter(|piece| !piece.is_empty())
+        piece
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.out.is_empty() && self.reply.is_over()
+        self.out.is_empty() && self.whole.is_none() && self.reply.is_over()
     }
 }

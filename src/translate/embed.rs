@@ -1,5 +1,5 @@
 //! [`EmbedTranslator`]: both embedding endpoints. The backend's answer is read as it comes and its vectors are held once;
-//! the client's is made of them vector by vector ([`EmbedReply`]), and each is let go as it is written.
+//! the client's is made of them vector by vector ([`EmbedReply`]), and each is let go as it is written, or goes out in the memory in which it came.
 //!
 //! For `/api/embed` a vector is cut to the `dimensions` that were asked for, where the backend did not, and made of unit
 //! length. One that is so already keeps the backend's own digits; another is scaled in 64-bit floats.
@@ -10,7 +10,7 @@ use crate::openai::{
     Dialect, Embedding, EmbeddingFault, EmbeddingInput, EmbeddingList, EmbeddingRequest, Norm, Usage,
 };
 use crate::wire::Number;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 /// Writes the request to the backend, for its name of the model. Nothing is written where there is nothing to embed.
@@ -23,6 +23,11 @@ pub fn write_embed(request: &EmbedRequest<'_>, model: &str, dialect: Dialect, ou
     EmbeddingRequest { input, dimensions: request.dimensions, truncates: request.truncate }
         .write(model, dialect, out);
 }
+
+/// How many bytes of vectors go out at once, at least: what is smaller than this is one body with its length.
+pub const PIECE_BYTES: usize = 32 << 10;
+/// How long a vector must be that goes out in its own memory: below, a copy costs less than one more piece.
+const GIVEN_OUT_BYTES: usize = 4 << 10;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -66,12 +71,14 @@ impl EmbedTranslator {
     /// When the answer is not whole, or is none.
     pub fn finish(self, total: Duration, load: Duration) -> Result<EmbedReply, Fault> {
         let (embeddings, usage) = self.list.finish()?;
+        let bytes: usize = embeddings.iter().map(|embedding| embedding.values.bytes()).sum();
         Ok(EmbedReply {
             endpoint: self.endpoint,
             model: self.model,
             dimensions: self.dimensions,
             figures: EmbedFigures { total, load, prompt_eval_count: usage.prompt_tokens },
             usage,
+            gives_out: bytes >= PIECE_BYTES,
             embeddings: embeddings.into_iter(),
             writer: None,
             is_over: false,
@@ -87,6 +94,8 @@ pub struct EmbedReply {
     dimensions: usize,
     figures: EmbedFigures,
     usage: Usage,
+    /// Long vectors are given out as they are.
+    gives_out: bool,
     embeddings: std::vec::IntoIter<Embedding>,
     /// `None` before the first piece.
     writer: Option<EmbedWriter>,
@@ -94,23 +103,25 @@ pub struct EmbedReply {
 }
 
 impl EmbedReply {
-    /// Appends the next vector, with what stands before the first and behind the last.
-    pub fn write_next(&mut self, out: &mut BytesMut) {
+    /// Appends the next vector, with what stands before the first and behind the last. A long one that stays as it is
+    /// is not copied but given out: it comes behind what was appended.
+    #[must_use]
+    pub fn write_next(&mut self, out: &mut BytesMut) -> Option<Bytes> {
         if self.is_over {
-            return;
+            return None;
         }
         let mut writer = match self.writer {
             Some(writer) => writer,
             None => EmbedWriter::begin(self.endpoint, &self.model, out),
         };
-        if let Some(embedding) = self.embeddings.next() {
-            self.write_vector(&embedding, &mut writer, out);
-        }
-        if self.embeddings.as_slice().is_empty() {
+        let embedding = self.embeddings.next();
+        let whole = embedding.and_then(|embedding| self.write_vector(&embedding, &mut writer, out));
+        if whole.is_none() && self.embeddings.as_slice().is_empty() {
             writer.end(Some(&self.figures), out);
             self.is_over = true;
         }
         self.writer = Some(writer);
+        whole
     }
 
     /// What the backend counted.
@@ -125,15 +136,30 @@ impl EmbedReply {
         self.is_over
     }
 
-    fn write_vector(&self, embedding: &Embedding, writer: &mut EmbedWriter, out: &mut BytesMut) {
-        // Digits and their commas take as much room as they have; packed numbers take some ten digits.
-        out.reserve(embedding.values.bytes().max(embedding.len.min(self.dimensions) * 12));
+    fn write_vector(
+        &self,
+        embedding: &Embedding,
+        writer: &mut EmbedWriter,
+        out: &mut BytesMut,
+    ) -> Option<Bytes> {
         let is_kept = embedding.len <= self.dimensions && embedding.norm.is_unit();
         if (is_kept || self.endpoint == EmbedEndpoint::Embeddings)
-            && let Some(numbers) = embedding.values.compact()
+            && let Some(array) = embedding.values.digits()
         {
-            return writer.laid_vector(numbers, out);
+            let array = writer.laid_vector(array);
+            if self.gives_out && array.len() >= GIVEN_OUT_BYTES {
+                return Some(array);
+            }
+            out.extend_from_slice(&array);
+            return None;
         }
+        self.write_numbers(embedding, writer, out);
+        None
+    }
+
+    fn write_numbers(&self, embedding: &Embedding, writer: &mut EmbedWriter, out: &mut BytesMut) {
+        // Digits and their commas take as much room as they have; packed numbers take some ten digits.
+        out.reserve(embedding.values.bytes().max(embedding.len.min(self.dimensions) * 12));
         let numbers = embedding.values.iter();
         if self.endpoint == EmbedEndpoint::Embeddings {
             return writer.vector(numbers, out);

@@ -21,11 +21,11 @@ fn answered(endpoint: EmbedEndpoint, rest: &str, data: &str) -> Result<String, S
     let mut reply = reply.map_err(|fault| fault.to_string())?;
     let mut out = BytesMut::new();
     while !reply.is_over() {
-        reply.write_next(&mut out);
+        let whole = reply.write_next(&mut out);
+        out.extend_from_slice(&whole.unwrap_or_default());
     }
     let len = out.len();
-    reply.write_next(&mut out);
-    assert_eq!(out.len(), len, "behind the end comes nothing");
+    assert_eq!((reply.write_next(&mut out), out.len()), (None, len), "behind the end comes nothing");
     Ok(String::from_utf8(out.to_vec()).unwrap())
 }
 
@@ -98,6 +98,38 @@ fn longer_vectors_than_asked_for_are_cut_and_scaled_anew() {
     let zeros_first = r#"{"embedding":[0,0,1]},{"embedding":[1,0,0]}"#;
     let answer = answered(Embed, r#","dimensions":2"#, zeros_first).unwrap();
     assert!(answer.contains("[[0,0],[1,0]]"), "{answer}");
+}
+
+#[test]
+fn long_vectors_that_stay_as_they_are_are_given_out() {
+    let unit = vec!["-0.025515518153991"; 1536].join(",");
+    let half = vec!["0.5"; 1536].join(",");
+    let given = |data: &str| {
+        let body = request(Embed, "");
+        let mut translator = EmbedTranslator::new(&EmbedRequest::parse(Embed, &body).unwrap());
+        translator.push(format!(r#"{{"data":[{data}]}}"#).as_bytes()).unwrap();
+        let mut reply = translator.finish(Duration::ZERO, Duration::ZERO).unwrap();
+        let (mut out, mut whole) = (BytesMut::new(), Vec::new());
+        while !reply.is_over() {
+            whole.extend(reply.write_next(&mut out));
+        }
+        (out.len(), whole)
+    };
+    let (rest, whole) =
+        given(&format!(r#"{{"index":1,"embedding":[{unit}]}},{{"embedding":[{unit}],"index":0}}"#));
+    assert_eq!(whole, [format!("[{unit}]"), format!(",[{unit}]")]);
+    assert!(rest < 200, "{rest}");
+    let (_, whole) = given(&format!(r#"{{"embedding":[{unit}]}},{{"embedding":[{half}]}}"#));
+    assert_eq!(whole.len(), 1, "what is scaled is written");
+    let (_, whole) = given(&format!(r#"{{"embedding":[{unit}]}},{{"embedding":[1]}}"#));
+    assert_eq!(whole.len(), 0, "what is small in all is one body");
+    // However it goes out, it is the same answer.
+    for (first, second) in [(&unit, &unit), (&half, &unit), (&unit, &half)] {
+        let data = format!(r#"{{"embedding":[{first}]}},{{"embedding":[{second}]}}"#);
+        let found = vectors(&answered(Embed, "", &data).unwrap());
+        let is_unit = |row: &Vec<f64>| (row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-6;
+        assert!(found.len() == 2 && found.iter().all(is_unit), "{found:?}");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ mod tools;
 mod whole;
 
 pub use chat::write_chat;
-pub use embed::{EmbedReply, EmbedTranslator, write_embed};
+pub use embed::{EmbedReply, EmbedTranslator, PIECE_BYTES, write_embed};
 pub use fault::Fault;
 pub use generate::{is_completion, write_generate};
 pub use keepsake::{Keepsake, MadeCall, Recall};

@@ -9,6 +9,7 @@
 //! The caller drives: after [`Scanner::next_key`] or [`Scanner::next_element`] said there is a value, exactly one value
 //! must be taken.
 
+use super::Squares;
 use super::text::{KEY_BYTES, RawStr};
 use std::fmt;
 
@@ -301,6 +302,12 @@ impl<'a> Scanner<'a> {
         self.at = inlined_value_end(self.text, self.at, self.depth)?;
         self.fresh = false;
         Ok(())
+    }
+
+    /// Behind an element of an array: passes, all in one, the numbers that follow and are written as most are.
+    #[inline(always)]
+    pub fn pass_numbers(&mut self, squares: &mut Squares) {
+        self.at += squares.pass(self.text.get(self.at..).unwrap_or_default());
     }
 
     /// Nothing but white space may follow.

@@ -274,7 +274,8 @@ pub(crate) fn embedded(question: &EmbedRequest<'_>, parts: impl IntoIterator<Ite
         Ok(mut reply) => {
             let mut out = BytesMut::new();
             while !reply.is_over() {
-                reply.write_next(&mut out);
+                let whole = reply.write_next(&mut out);
+                out.extend_from_slice(&whole.unwrap_or_default());
             }
             out.to_vec()
         }
