@@ -1,4 +1,5 @@
-//! What Linux says about a program: resident memory and processor time of a process and its children, from `/proc`.
+//! What Linux says about a program: resident memory, processor time and wake-ups of a process and its children, from
+//! `/proc`.
 //!
 //! A server may serve from a child (nginx does), so both are sums over the tree. A page that two of them share counts
 //! twice in the memory of the tree; growth, which is what is compared, is not touched by that.
@@ -16,6 +17,11 @@ pub fn rss_kib(pid: u32) -> Result<u64, String> {
 /// Processor seconds spent so far, user and system, all threads.
 pub fn cpu_seconds(pid: u32) -> Result<f64, String> {
     tree(pid)?.into_iter().map(one_cpu_seconds).sum()
+}
+
+/// How often a thread of it went to sleep by itself, and so had to be woken: voluntary context switches.
+pub fn wake_ups(pid: u32) -> Result<u64, String> {
+    Ok(tree(pid)?.into_iter().map(one_wake_ups).collect::<Result<Vec<_>, _>>()?.into_iter().sum())
 }
 
 /// The process and all that descend from it.
@@ -40,12 +46,21 @@ fn threads(pid: u32) -> Result<Vec<u32>, String> {
 }
 
 fn one_rss_kib(pid: u32) -> Result<u64, String> {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let value =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|value| value.trim().parse().ok());
-    value.ok_or_else(|| format!("{path}: no VmRSS, has the process ended?"))
+    status_number(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// A thread that ends takes its count along, so a program that makes a thread a request would say too little.
+fn one_wake_ups(pid: u32) -> Result<u64, String> {
+    let of = |thread| status_number(&format!("/proc/{pid}/task/{thread}/status"), "voluntary_ctxt_switches:");
+    Ok(threads(pid)?.into_iter().filter_map(|thread| of(thread).ok()).sum())
+}
+
+/// The first number of a line in a `status` file.
+fn status_number(path: &str, name: &str) -> Result<u64, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| format!("{path}: no {name:?}; has the process ended?"))
 }
 
 /// Two clocks: `stat` counts in 10 ms and keeps the time of threads that ended, `schedstat` counts in nanoseconds and
@@ -74,7 +89,9 @@ mod tests {
         let pid = std::process::id();
         assert!(rss_kib(pid).unwrap() > 100);
         assert!(cpu_seconds(pid).unwrap() >= 0.0);
+        assert!(wake_ups(pid).is_ok());
         assert!(rss_kib(u32::MAX).is_err());
+        assert!(wake_ups(u32::MAX).is_err());
     }
 
     #[test]

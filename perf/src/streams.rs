@@ -4,13 +4,14 @@
 
 use crate::answer::Api;
 use crate::incoming::Incoming;
-use crate::process::{cpu_seconds, rss_kib};
+use crate::process::{cpu_seconds, rss_kib, wake_ups};
 use crate::report::{Report, histogram};
 use crate::request::Request;
 use crate::{clock::unix_ns, scenario::Scenario};
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub ramp: f64,
     /// The process whose memory and processor time are read; none when the backend is called directly.
     pub pid: Option<u32>,
+    /// A file that is made when all live streams have started, so that another program can look at the same time.
+    pub mark: Option<PathBuf>,
 }
 
 /// A run is over by then, whatever happened.
@@ -43,11 +46,26 @@ struct Shared {
     /// Streams that have had their first token.
     started: Cell<u32>,
     tokens: Cell<u64>,
+    /// Read from sockets, framing included.
+    bytes: Cell<u64>,
+}
+
+/// What happened while the streams were held.
+struct Held {
+    rss_kib: u64,
+    cpu_seconds: f64,
+    own_cpu_seconds: f64,
+    wake_ups: u64,
+    tokens: u64,
+    bytes: u64,
+    seconds: f64,
+    delays: Histogram<u64>,
 }
 
 impl Shared {
     fn new() -> Result<Rc<Self>, String> {
-        Ok(Rc::new(Self { delays: RefCell::new(histogram()?), started: Cell::new(0), tokens: Cell::new(0) }))
+        let (delays, started) = (RefCell::new(histogram()?), Cell::new(0));
+        Ok(Rc::new(Self { delays, started, tokens: Cell::new(0), bytes: Cell::new(0) }))
     }
 }
 
@@ -64,13 +82,7 @@ pub async fn live(plan: &Plan, hold: Duration, settle: Duration) -> Result<Strin
             while shared.started.get() < plan.streams {
                 sleep(Duration::from_millis(20)).await;
             }
-            // The ramp's delays are those of connecting; what is asked for is the steady state.
-            shared.delays.borrow_mut().reset();
-            shared.tokens.set(0);
-            let cpu = plan.pid.map_or(Ok(0.0), cpu_seconds)?;
-            sleep(hold).await;
-            let spent = plan.pid.map_or(Ok(0.0), cpu_seconds)? - cpu;
-            Ok::<_, String>((memory()?, spent, shared.tokens.get(), shared.delays.borrow().clone()))
+            hold_open(plan, hold, &shared).await
         };
         tokio::select! {
             biased;
@@ -80,22 +92,51 @@ pub async fn live(plan: &Plan, hold: Duration, settle: Duration) -> Result<Strin
             held = timeout(LIMIT, all_started) => held.map_err(|_| "the streams did not all start".to_owned())?,
         }
     });
-    let (rss_live, cpu, tokens, delays) = held.await?;
+    let held = held.await?;
     // Drops the tasks and with them the connections.
     drop(local);
     sleep(settle).await;
     let rss_after = memory()?;
-    let per_stream = (rss_live as f64 - rss_before as f64) / f64::from(plan.streams.max(1));
+    let (tokens, streams) = (held.tokens.max(1) as f64, f64::from(plan.streams));
     let report = Report::new("live")
         .text("model", &plan.model)
-        .number("streams", f64::from(plan.streams))
+        .number("streams", streams)
         .number("rss_before_kib", rss_before as f64)
-        .number("rss_live_kib", rss_live as f64)
-        .number("rss_per_stream_kib", per_stream)
+        .number("rss_live_kib", held.rss_kib as f64)
+        .number("rss_per_stream_kib", (held.rss_kib as f64 - rss_before as f64) / streams.max(1.0))
         .number("rss_after_kib", rss_after as f64)
-        .number("tokens", tokens as f64)
-        .number("cpu_us_per_token", cpu * 1e6 / (tokens.max(1) as f64));
-    Ok(report.percentiles("delay", &delays).finish())
+        .number("tokens", held.tokens as f64)
+        .number("tokens_per_second", held.tokens as f64 / held.seconds)
+        .number("bytes_per_token", held.bytes as f64 / tokens)
+        .number("load_busy_percent", held.own_cpu_seconds * 100.0 / held.seconds)
+        .number("cpu_us_per_token", held.cpu_seconds * 1e6 / tokens)
+        .number("cpu_busy_percent", held.cpu_seconds * 100.0 / held.seconds)
+        .number("cpu_wake_ups_per_token", held.wake_ups as f64 / tokens);
+    Ok(report.percentiles("delay", &held.delays).finish())
+}
+
+/// What the contender and this program do while all streams are open. What came before was the cost of connecting.
+async fn hold_open(plan: &Plan, hold: Duration, shared: &Shared) -> Result<Held, String> {
+    shared.delays.borrow_mut().reset();
+    shared.tokens.set(0);
+    shared.bytes.set(0);
+    if let Some(mark) = &plan.mark {
+        std::fs::write(mark, "").map_err(|e| format!("--mark: {e}"))?;
+    }
+    let (own, begun) = (cpu_seconds(std::process::id())?, Instant::now());
+    let cpu = plan.pid.map_or(Ok(0.0), cpu_seconds)?;
+    let woken = plan.pid.map_or(Ok(0), wake_ups)?;
+    sleep(hold).await;
+    Ok(Held {
+        cpu_seconds: plan.pid.map_or(Ok(0.0), cpu_seconds)? - cpu,
+        wake_ups: plan.pid.map_or(Ok(0), wake_ups)?.saturating_sub(woken),
+        tokens: shared.tokens.get(),
+        bytes: shared.bytes.get(),
+        seconds: begun.elapsed().as_secs_f64(),
+        own_cpu_seconds: cpu_seconds(std::process::id())? - own,
+        rss_kib: plan.pid.map_or(Ok(0), rss_kib)?,
+        delays: shared.delays.borrow().clone(),
+    })
 }
 
 /// Reads every stream to its end as fast as it comes.
@@ -165,6 +206,7 @@ async fn stream(
         let mut delays = shared.delays.borrow_mut();
         incoming.push(buf.get(..len).unwrap_or_default(), now_ns, &mut delays)?;
         shared.tokens.set(shared.tokens.get() + u64::from(incoming.seen() - before));
+        shared.bytes.set(shared.bytes.get() + len as u64);
         if before == 0 && incoming.seen() > 0 {
             shared.started.set(shared.started.get() + 1);
         }

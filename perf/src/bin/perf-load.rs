@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 perf-load requests  --address A --api openai|ollama|ollama-0.7 --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P]
-perf-load live      --address A --api openai|ollama --model M --streams N [--ramp 2000] [--hold 3] [--settle 8] [--pid P]
+perf-load live      --address A --api openai|ollama --model M --streams N [--ramp 2000] [--hold 3] [--settle 8] [--pid P] [--mark FILE]
 perf-load rate      --address A --api openai|ollama --model M --streams N [--pid P]
 perf-load slow      --address A --api openai|ollama --model M --streams N --pid P [--hold 3]
 perf-load cancel    --address A --backend B --api openai|ollama [--runs 50]
@@ -17,7 +17,7 @@ perf-load cold      --address A [--path /] [--runs 50] -- PROGRAM [ARGUMENT...]
 perf-load wait      --address A [--path /] [--seconds 10]
 perf-load free-port";
 
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 15] = [
     "address",
     "backend",
     "runs",
@@ -32,6 +32,7 @@ const FLAGS: [&str; 14] = [
     "settle",
     "pid",
     "path",
+    "mark",
 ];
 
 fn main() -> ExitCode {
@@ -101,6 +102,7 @@ fn plan(args: &Args) -> Result<streams::Plan, String> {
         streams: args.need("streams")?,
         ramp: args.or("ramp", 2000.0)?,
         pid: args.maybe("pid")?,
+        mark: args.maybe("mark")?,
     })
 }
 
