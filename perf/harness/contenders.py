@@ -31,6 +31,8 @@ class Contender:
         self.process = None
         self.address = stick.backend
         self.tls_address = None
+        # Its processor, or several: `0,1`.
+        self.cpu = stick.contender_cpu
 
     @property
     def pid(self):
@@ -49,7 +51,7 @@ class Contender:
         if command is None:
             return
         log = f"{self.name}.log"
-        self.process = self.stick.spawn(command, self.stick.contender_cpu, self.environment(port), log)
+        self.process = self.stick.spawn(command, self.cpu, self.environment(port), log)
         self.address = f"127.0.0.1:{port}"
         try:
             self.stick.load("wait", flags={"address": self.address, "path": self.ready_path})
@@ -67,41 +69,41 @@ class Contender:
 
 
 class Nginx(Contender):
-    """Bytes passed through untouched: the OpenAI dialect on both sides. One worker, no buffering, kept connections."""
+    """Bytes passed through untouched: the OpenAI dialect on both sides. No buffering, kept connections."""
 
-    name = "nginx"
-
-    def __init__(self, stick, program):
+    def __init__(self, stick, program, name="nginx", workers=1):
         super().__init__(stick)
-        self.program = program
+        self.program, self.name, self.workers = program, name, workers
 
     def command(self, port):
-        home = os.path.join(self.stick.work, "nginx")
+        home = os.path.join(self.stick.work, f"nginx-{self.workers}")
         os.makedirs(home, exist_ok=True)
         tls_port = self.stick.free_port() if self.stick.backend_tls else None
         self.tls_address = f"127.0.0.1:{tls_port}" if tls_port else None
         path = os.path.join(home, "nginx.conf")
         with open(path, "w", encoding="ascii") as out:
-            out.write(nginx_config(home, port, self.stick.backend, tls_port, self.stick.backend_tls))
+            out.write(nginx_config(home, port, self.stick.backend, tls_port, self.stick.backend_tls, self.workers))
         return [self.program, "-p", home, "-c", path]
 
     def size(self):
         return os.stat(self.program).st_size
 
 
-def nginx_config(home, port, backend, tls_port, backend_tls):
+def nginx_config(home, port, backend, tls_port, backend_tls, workers=1):
     temps = "".join(
         f"    {kind}_temp_path {home}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    plain = nginx_server(port, "http", "backend", "")
+    # Without a socket each, the first worker to wake takes nearly all connections.
+    shared = " reuseport" if workers > 1 else ""
+    plain = nginx_server(port, "http", "backend", "", shared)
     secured = upstream = ""
     if tls_port:
         upstream = nginx_upstream("backend_tls", backend_tls)
         secured = nginx_server(tls_port, "https", "backend_tls", "proxy_ssl_verify off; ")
     user = "user root;\n" if os.geteuid() == 0 else ""
     return (
-        f"{user}worker_processes 1;\ndaemon off;\npid {home}/pid;\nerror_log stderr error;\n"
-        "worker_rlimit_nofile 65536;\nevents { worker_connections 12288; }\n"
+        f"{user}worker_processes {workers};\ndaemon off;\npid {home}/pid;\nerror_log stderr error;\n"
+        "events { worker_connections 24576; }\n"
         f"http {{\n{temps}    access_log {home}/access.log;\n"
         "    tcp_nodelay on;\n    keepalive_requests 100000000;\n    client_max_body_size 64m;\n"
         f"{nginx_upstream('backend', backend)}{upstream}{plain}{secured}}}\n"
@@ -114,9 +116,9 @@ def nginx_upstream(name, address):
     )
 
 
-def nginx_server(port, scheme, upstream, extra):
+def nginx_server(port, scheme, upstream, extra, shared=""):
     return (
-        f"    server {{\n        listen 127.0.0.1:{port} backlog=4096;\n"
+        f"    server {{\n        listen 127.0.0.1:{port} backlog=4096{shared};\n"
         '        location = / { return 200 "ready\\n"; }\n'
         f"        location / {{\n            proxy_pass {scheme}://{upstream};\n"
         f"            {extra}proxy_http_version 1.1;\n"
@@ -130,9 +132,9 @@ class Ours(Contender):
 
     api = "ollama"
 
-    def __init__(self, stick, name, program, certificate):
+    def __init__(self, stick, name, program, certificate, **settings):
         super().__init__(stick)
-        self.name, self.program, self.certificate = name, program, certificate
+        self.name, self.program, self.certificate, self.settings = name, program, certificate, settings
         self.tls_process = None
 
     def command(self, port):
@@ -143,6 +145,7 @@ class Ours(Contender):
             OLLAMA_HOST=f"127.0.0.1:{port}",
             OPENAI_API_BASE_URL=f"http://{self.stick.backend}/v1",
             OPENAI_API_KEY="perf",
+            **self.settings,
         )
 
     def start(self):
@@ -153,7 +156,7 @@ class Ours(Contender):
         env = self.environment(port)
         env["OPENAI_API_BASE_URL"] = f"https://{self.stick.backend_tls}/v1"
         env["SSL_CA_FILE"] = self.certificate[0]
-        self.tls_process = self.stick.spawn([self.program], self.stick.contender_cpu, env, f"{self.name}-tls.log")
+        self.tls_process = self.stick.spawn([self.program], self.cpu, env, f"{self.name}-tls.log")
         self.tls_address = f"127.0.0.1:{port}"
         self.stick.load("wait", flags={"address": self.tls_address})
 

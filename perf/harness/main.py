@@ -12,16 +12,18 @@ import tempfile
 import time
 from statistics import median
 
-from . import contenders, plots, rounds, scenarios, table
+from . import aims, contenders, plots, rounds, scaling, scenarios, table
 from .stick import Fault, Stick, certificate
 
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = "ollama-openai-proxy"
-# Two descriptors a stream in a proxy, and room for the process itself.
+# Two descriptors a stream in a proxy, and room for the process itself. What more streams need is asked for and not
+# required: the largest number follows what there is.
 DESCRIPTORS = 2 * 5000 + 500
+DESCRIPTORS_WANTED = 2 * 10_000 + 500
 
 
-def flags():
+def flags(descriptors):
     keys = [scenario.key for scenario in scenarios.all_scenarios(scenarios.FULL, True, True, "strace")]
     parser = argparse.ArgumentParser(
         prog="perf/run",
@@ -33,7 +35,11 @@ def flags():
         "--binary", action="append", default=[], metavar="[LABEL=]PATH",
         help="a build to measure, more than once for several; default: the release build for the musl target",
     )
-    parser.add_argument("--rounds", type=int, help="default 5, quick 1")
+    parser.add_argument(
+        "--scaling", action="store_true",
+        help="how cost grows from one stream to 10,000, and what a second processor adds; under 15 minutes",
+    )
+    parser.add_argument("--rounds", type=int, help=f"default 5, quick 1, scaling {scaling.ROUNDS}")
     parser.add_argument("--only", metavar="SCENARIO,...", help="only these: " + ", ".join(keys))
     parser.add_argument(
         "--out", metavar="FILE|-",
@@ -41,6 +47,9 @@ def flags():
         "default perf/results/VERSION-MACHINE.md",
     )
     given = parser.parse_args()
+    if given.quick and given.scaling:
+        parser.error("--quick and --scaling: one of them")
+    keys += [scenario.key for scenario in scaling.plan(scaling.counts(descriptors), "perf", ())] if given.scaling else []
     unknown = [key for key in (given.only or "").split(",") if key and key not in keys]
     if unknown:
         parser.error(f"--only: {unknown[0]}: expected one of {', '.join(keys)}")
@@ -48,10 +57,11 @@ def flags():
 
 
 def main():
-    given = flags()
+    descriptors = raise_descriptors()
+    given = flags(descriptors)
     started = time.monotonic()
     try:
-        report, charts, name = run(given)
+        report, charts, name = run(given, descriptors)
     except Fault as fault:
         print(f"\nperf/run: {fault}\nperf/run: an error: no figure is printed", file=sys.stderr)
         return 1
@@ -64,21 +74,21 @@ def main():
     return 0
 
 
-def run(given):
+def run(given, descriptors):
+    if descriptors < DESCRIPTORS:
+        raise Fault(f"ulimit -n: {DESCRIPTORS} descriptors are needed, the hard limit is {descriptors}")
     binaries = [binary(value) for value in given.binary] or [default_binary()]
     programs = build()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < DESCRIPTORS:
-        raise Fault(f"ulimit -n: {DESCRIPTORS} descriptors are needed, the hard limit is {hard}")
     load_average = open("/proc/loadavg", encoding="ascii").read().split()[:3]
     work = tempfile.mkdtemp(prefix="perf-run-")
     stick = Stick(programs, work)
     try:
+        if given.scaling:
+            return run_scaling(given, stick, binaries, descriptors, load_average)
         cert = certificate(work)
         stick.start_backend(cert)
         runners, skipped = choose(stick, binaries, cert, given.quick)
-        plan = scenarios.QUICK if given.quick else scenarios.FULL
+        plan = scenarios.QUICK if given.quick else scenarios.full(scaling.counts(descriptors)[-1])
         strace = None if given.quick else find_strace(skipped)
         chosen = scenarios.all_scenarios(plan, bool(cert), stick.is_pinned, strace)
         if given.quick:
@@ -90,11 +100,40 @@ def run(given):
         if not cert:
             skipped.append("TLS: openssl is missing, so there is no certificate")
         header, name = heading(given, stick, count, load_average)
-        report = page(header, figures, chosen, runners, skipped)
+        builds = [label for label, _ in binaries]
+        # A quick look has fewer streams and requests than the aims speak of.
+        judged = [] if given.quick else aims.rows(figures, builds, plan.memory[-1], count)
+        report = page(header, figures, chosen, runners, skipped, judged)
         return report, draw(figures, runners, plan), name
     finally:
         stick.stop_all()
         shutil.rmtree(work, ignore_errors=True)
+
+
+def run_scaling(given, stick, binaries, descriptors, load_average):
+    stick.start_backend(None)
+    nginx = contenders.find_program("nginx", "nginx-light", True)
+    streams, count = scaling.counts(descriptors), given.rounds or scaling.ROUNDS
+    only = given.only.split(",") if given.only else None
+    figures, one, two, skipped, chosen = scaling.measure(stick, nginx, binaries, streams, count, only)
+    if streams[-1] < scaling.COUNTS[-1]:
+        skipped.append(f"{scaling.COUNTS[-1]:,} streams: a process may open {descriptors:,} files (`ulimit -Hn`)")
+    header, name = heading(given, stick, count, load_average)
+    report = scaling.page(header, figures, one, two, streams, skipped, chosen)
+    return report, scaling.draw(figures, one, streams), name + "-scaling"
+
+
+def raise_descriptors():
+    """The most open files a process may have, for this program and all it starts; the hard limit is raised if that may
+    be."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, DESCRIPTORS_WANTED), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            break
+        except (ValueError, OSError):
+            continue
+    return limit
 
 
 def binary(value):
@@ -164,7 +203,7 @@ def heading(given, stick, count, load_average):
         pinning = f"contender on processor {stick.contender_cpu}, load and backend on {stick.load_cpu}"
     words = " ".join(["perf/run", *sys.argv[1:]]) if not given.binary else "perf/run with --binary"
     return [
-        f"# {PROGRAM} {version}: {'a quick look' if given.quick else 'figures'}",
+        f"# {PROGRAM} {version}: {'a quick look' if given.quick else 'how cost grows' if given.scaling else 'figures'}",
         "",
         f"Machine: {model}, {count_cpus} processors, Linux {platform.release()}, {platform.machine()}; {pinning}.",
         f"Medians of {count} interleaved round{'s' * (count > 1)}; in brackets the ratio to nginx (median of the",
@@ -175,7 +214,7 @@ def heading(given, stick, count, load_average):
     ], name
 
 
-def page(header, figures, chosen, runners, skipped):
+def page(header, figures, chosen, runners, skipped, judged):
     names = [runner.name for runner in runners]
     small = [runner.name for runner in runners if runner.is_small]
     added = table.added(figures, [runner.name if not runner.is_small else None for runner in runners])
@@ -191,6 +230,7 @@ def page(header, figures, chosen, runners, skipped):
     missing = [*(f"- {reason}" for reason in skipped), *table.faults(figures, chosen)]
     if missing:
         lines += ["No figure, and why:", "", *missing, ""]
+    lines += judged
     return "\n".join(lines)
 
 

@@ -7,6 +7,9 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 80, 150, 50, 60
 # Distinct in print and to the colour-blind (Okabe and Ito).
 COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+# Of an axis within a power of ten, and how many lines it has at most.
+STEPS = (1, 2, 5)
+MOST_TICKS = 8
 # The same contender has the same colour in every plot.
 FIXED = {"direct": "#000000", "nginx": "#7f7f7f"}
 
@@ -64,13 +67,25 @@ def colours_of(series):
 
 
 def bounds(values):
-    """Whole powers of ten around the values, at least one apart."""
-    low, high = floor(log10(min(values))), ceil(log10(max(values)))
-    return low, max(high, low + 1)
+    """The ends of the axis: the nearest of 1, 2 and 5 times a power of ten around the values."""
+    least, most = min(values), max(values)
+    steps = [step * 10.0**power for power in range(floor(log10(least)), ceil(log10(most)) + 1) for step in STEPS]
+    low = max(step for step in steps if step <= least * 1.0001)
+    return low, min(step for step in steps if step >= most * 0.9999 and step > low)
+
+
+def ticks(low, high):
+    """Where the axis has a line: at 1, 2 and 5 of each power of ten, or at the powers only where those are many."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    all_steps = [step * 10.0**power for power in powers for step in STEPS]
+    inside = [step for step in all_steps if low * 0.999 <= step <= high * 1.001]
+    if len(inside) <= MOST_TICKS:
+        return inside
+    return [10.0**power for power in powers if low * 0.999 <= 10.0**power <= high * 1.001]
 
 
 def y_of(value, low, high):
-    share = (log10(value) - low) / (high - low)
+    share = log10(value / low) / log10(high / low)
     return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
 
@@ -84,10 +99,10 @@ def frame(title, x_title, y_title, low, high):
         f'<text transform="translate(20,{(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_title)}</text>",
     ]
-    for power in range(low, high + 1):
-        y = y_of(10.0**power, low, high)
+    for tick in ticks(low, high):
+        y = y_of(tick, low, high)
         out.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#cccccc"/>')
-        out.append(text(LEFT - 8, y + 4, short(10.0**power), "end"))
+        out.append(text(LEFT - 8, y + 4, short(tick), "end"))
     return out
 
 

@@ -79,8 +79,8 @@ def one(stick, contender, scenario, number, figures):
     try:
         report = scenario.run(stick, contender)
         if contender.pid is None:
-            # A direct call has no process of its own, so no processor time.
-            report = {name: value for name, value in report.items() if not name.startswith("cpu_")}
+            # A direct call has no process of its own, so neither processor time nor memory.
+            report = {name: value for name, value in report.items() if not name.startswith(("cpu_", "rss_"))}
         figures.add(scenario.key, contender.name, number, report)
     except Fault as fault:
         if contender.is_must:

@@ -3,7 +3,7 @@
 A figure is `(field of the report, title, unit, divisor)`. `README.md` has the reason of each scenario.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from .calls import counting
@@ -19,9 +19,9 @@ DELAY50 = ("delay_p50_us", "delay per token p50", "µs", 1)
 DELAY99 = ("delay_p99_us", "delay per token p99", "µs", 1)
 GONE50 = ("gone_p50_us", "backend sees it p50", "µs", 1)
 GONE99 = ("gone_p99_us", "backend sees it p99", "µs", 1)
-AFTER = ("after_kib", "memory after all are closed (RSS)", "MiB", 1024)
+AFTER = ("after_kib", "memory after 5,000 are closed (RSS)", "MiB", 1024)
 IDLE = ("idle_kib", "memory at rest (RSS)", "MiB", 1024)
-GIVEN_BACK = ("given_back", "of that given back when all are closed", "%", 1)
+GIVEN_BACK = ("given_back", "of that given back", "%", 1)
 SLOW = ("rss_growth_kib", "memory grown by (RSS)", "MiB", 1024)
 CALLS = [
     ("calls_request", "per whole small chat", "", 1),
@@ -35,7 +35,7 @@ SIZE = ("bytes", "on disk", "MB", 1e6)
 
 # What a Python program is given: a second of our work is minutes of theirs. 200 tokens fit into one read of 64 KiB;
 # where a read ends inside an event, 0.7.0 loses that event.
-SMALL = {"rate": 10, "streams": 2, "tokens": 200, "paced": 20, "memory": (1, 100), "runs": 10, "cold": 3}
+SMALL = {"rate": 10, "streams": 2, "tokens": 200, "paced": 20, "memory": (1, 100), "burst": 100, "runs": 10, "cold": 3}
 
 
 QUICK_SMALL = ("whole-1", "stream")
@@ -69,14 +69,21 @@ class Plan:
     tokens: int
     paced: int
     memory: tuple
+    # After so many streams the process has `settle` seconds to give memory back.
+    burst: int
     hold: float
     settle: float
     cold: int
     cancels: int
 
 
-FULL = Plan(1.5, 5000, 1000, (1, 100, 1000, 5000), 1.5, 8, 8, 40)
-QUICK = Plan(0.4, 800, 200, (1, 200), 1, 0.5, 4, 15)
+FULL = Plan(1.5, 5000, 1000, (1, 100, 1000, 5000, 10_000), 5000, 1.5, 8, 8, 40)
+QUICK = Plan(0.4, 800, 200, (1, 200), 200, 1, 0.5, 4, 15)
+
+
+def full(streams):
+    """The full plan with at most so many live streams."""
+    return replace(FULL, memory=tuple(sorted({min(count, streams) for count in FULL.memory})))
 
 
 def requests(plan, model, rate, connections=1, small_rate=None):
@@ -104,12 +111,12 @@ def full_rate(plan, kind, suffix="", part=1.0, streams=32):
     return run
 
 
-def paced(plan):
-    """Live streams of 10 tokens a second, closed unfinished."""
+def paced(plan, rate=10):
+    """Live streams of so many tokens a second, closed unfinished."""
 
     def run(stick, contender):
         return stick.load("live", flags={
-            **target(contender), "model": "paced-600-10", "hold": max(1, plan.seconds), "settle": 0,
+            **target(contender), "model": f"paced-600-{rate}", "hold": max(1, plan.seconds), "settle": 0,
             "streams": SMALL["paced"] if contender.is_small else plan.paced,
         })
 
@@ -123,20 +130,21 @@ def memory(plan):
         stick.load("requests", flags={**target(contender), "model": "whole", "rate": 20, "seconds": 0.2})
         figures = {}
         counts = [n for n in plan.memory if not contender.is_small or n in SMALL["memory"]]
+        burst = SMALL["burst"] if contender.is_small else plan.burst
         for streams in counts:
-            is_last = streams == counts[-1]
             report = stick.load("live", flags={
                 # One token a second: memory is asked for, and 5,000 streams must not be short of processor.
                 **target(contender), "model": "paced-600-1", "streams": streams, "hold": plan.hold,
-                "settle": plan.settle if is_last else 0.2,
+                "settle": plan.settle if streams == burst else 0.2,
             })
             idle = figures.setdefault("idle_kib", report["rss_before_kib"])
             figures[f"rss_kib_{streams}"] = report["rss_live_kib"]
             figures[f"per_stream_kib_{streams}"] = (report["rss_live_kib"] - idle) / streams
             grown = report["rss_live_kib"] - idle
-            if is_last:
+            figures["rss_kib_at_10000"] = idle + grown * 10_000 / streams
+            if streams == burst:
                 figures["after_kib"] = report["rss_after_kib"]
-            if is_last and grown > 0:
+            if streams == burst and grown > 0:
                 figures["given_back"] = 100 * (report["rss_live_kib"] - report["rss_after_kib"]) / grown
         return figures
 
@@ -232,6 +240,7 @@ def all_scenarios(plan, has_tls, is_pinned, strace):
     """The plan, in the order of the table."""
     whole = [CPU_REQUEST, P50, P99]
     rate = [CPU_TOKEN, TOKENS]
+    delays = [CPU_TOKEN, DELAY50, DELAY99]
     # Too few requests for a p99.
     large_answer = [CPU_REQUEST, P50]
     large = ("small",)
@@ -250,7 +259,8 @@ def all_scenarios(plan, has_tls, is_pinned, strace):
         Scenario("stream", "32 streams at full rate, 1 event a write", full_rate(plan, "stream"), rate),
         Scenario("packed", "32 streams at full rate, 16 events a write", full_rate(plan, "packed", "-16", 2), rate),
         Scenario("cut", "32 streams at full rate, cut every 7 bytes", full_rate(plan, "cut", "-7", 0.05), rate),
-        Scenario("paced", f"{plan.paced:,} streams at 10 tokens/s", paced(plan), [CPU_TOKEN, DELAY50, DELAY99]),
+        Scenario("paced", f"{plan.paced:,} streams at 10 tokens/s", paced(plan), delays),
+        Scenario("paced-20", f"{plan.paced:,} streams at 20 tokens/s", paced(plan, 20), delays, large),
         Scenario("embed", "Embeddings, 64 vectors of 1,536, 20/s", embed, large_answer),
         Scenario("image", "Chat with a picture of 1 MiB, 40/s", image, large_answer),
         Scenario("history", "Chat with a history of 5 MB, 15/s", history, large_answer),
@@ -264,7 +274,7 @@ def all_scenarios(plan, has_tls, is_pinned, strace):
                                   no_process + large, rounds=1))
     if has_tls:
         wrapped = over_tls(requests(plan, "whole", 1000, 32)), over_tls(full_rate(plan, "stream", part=0.4))
-        scenarios[11:11] = [
+        scenarios[12:12] = [
             Scenario("tls-whole", "TLS backend: whole small chat, 32 connections, 1,000/s", wrapped[0], whole,
                      no_process + large),
             Scenario("tls-stream", "TLS backend: 32 streams at full rate, 1 event a write", wrapped[1], rate,

@@ -27,12 +27,14 @@ class Stick:
         cpus = sorted(os.sched_getaffinity(0))
         self.is_pinned = len(cpus) >= 2
         self.contender_cpu, self.load_cpu = (cpus[0], cpus[-1]) if self.is_pinned else (None, None)
+        # The contender's and the next; where there are only two, the next is that of load and backend.
+        self.two_cpus = f"{cpus[0]},{cpus[1]}" if self.is_pinned else None
         self.started = []
         self.backend = self.backend_tls = None
 
-    def spawn(self, command, cpu, env=None, log=None):
-        """Starts a program on a processor; its output goes to a file."""
-        target = open(os.path.join(self.work, log), "ab") if log else subprocess.DEVNULL
+    def spawn(self, command, cpu, env=None, log=None, output=subprocess.DEVNULL):
+        """Starts a program on a processor; its output goes to a file if there is one."""
+        target = open(os.path.join(self.work, log), "ab") if log else output
         placed = ["taskset", "-c", str(cpu), *command] if cpu is not None else command
         process = subprocess.Popen(
             placed, env=env, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT
@@ -99,12 +101,28 @@ class Stick:
         """The same in another environment and on any processor."""
         return self.call(mode, words, flags, False, env)
 
-    def call(self, mode, words, flags, is_pinned, env):
+    def load_begin(self, mode, flags):
+        """Starts a run of the load generator; `load_end` waits for its report, `stop` ends it."""
+        return self.spawn(self.command(mode, (), flags), self.load_cpu, output=subprocess.PIPE)
+
+    def load_end(self, process):
+        try:
+            said, _ = process.communicate(timeout=CALL_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise Fault(f"perf-load: not done after {CALL_LIMIT_S} s") from None
+        if process.returncode != 0:
+            raise Fault(said.decode(errors="replace").strip()[:400])
+        return json.loads(said)
+
+    def command(self, mode, words, flags):
         command = [self.programs["perf-load"], mode]
         for name, value in (flags or {}).items():
             if value is not None:
                 command += [f"--{name}", str(value)]
-        command += words
+        return [*command, *words]
+
+    def call(self, mode, words, flags, is_pinned, env):
+        command = self.command(mode, words, flags)
         if is_pinned:
             command = ["taskset", "-c", str(self.load_cpu), *command]
         try:

@@ -3,8 +3,8 @@
 from statistics import median
 
 BASE = "nginx"
-# Differences from zero, a share, and a program whose libraries are elsewhere: a ratio would say nothing.
-WITHOUT_RATIO = ("rss_growth_kib", "given_back", "bytes")
+# Differences from zero, shares, and a program whose libraries are elsewhere: a ratio would say nothing.
+WITHOUT_RATIO = ("rss_growth_kib", "given_back", "bytes", "cpu_busy_percent", "load_busy_percent")
 ADDED = (
     ("added to the first line", "first", "first"),
     ("added to the first line, one processor", "first-shared", "first"),
@@ -13,9 +13,10 @@ ADDED = (
 )
 
 
-def ratio(figures, scenario, contender, name):
-    """The median over the rounds of this contender's value over nginx's; none where one of the two is missing."""
-    ours, base = figures.of(scenario, contender, name), figures.of(scenario, BASE, name)
+def ratio(figures, scenario, contender, name, base_name=BASE):
+    """The median over the rounds of this contender's value over nginx's, or another's; none where one of the two is
+    missing."""
+    ours, base = figures.of(scenario, contender, name), figures.of(scenario, base_name, name)
     ratios = [ours[n] / base[n] for n in ours if base.get(n)]
     return median(ratios) if ratios else None
 

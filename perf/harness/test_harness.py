@@ -3,7 +3,7 @@
 import unittest
 from xml.etree import ElementTree
 
-from . import calls, contenders, plots, rounds, scenarios, table
+from . import aims, calls, contenders, plots, rounds, scaling, scenarios, table
 from .stick import Fault
 
 
@@ -46,6 +46,8 @@ class Table(unittest.TestCase):
 class Runner(contenders.Contender):
     """A contender without a program."""
 
+    address = None
+
     def __init__(self, name, is_must):
         self.name, self.is_must, self.process = name, is_must, None
         self.starts = 0
@@ -83,10 +85,11 @@ class Rounds(unittest.TestCase):
         rounds.measure(None, [Runner("a", True), Runner("b", True)], [scenario], 2)
         self.assertEqual(order, ["a", "b", "b", "a"])
 
-    def test_a_direct_call_has_no_processor_time(self):
-        scenario = scenarios.Scenario("s", "title", lambda *_: {"cpu_us_per_token": 0, "x": 1}, [])
+    def test_a_direct_call_has_neither_processor_time_nor_memory(self):
+        scenario = scenarios.Scenario("s", "title", lambda *_: {"cpu_us_per_token": 0, "rss_live_kib": 0, "x": 1}, [])
         made = rounds.measure(None, [Runner("direct", True)], [scenario], 1)
         self.assertEqual(made.of("s", "direct", "cpu_us_per_token"), {})
+        self.assertEqual(made.of("s", "direct", "rss_live_kib"), {})
         self.assertEqual(made.of("s", "direct", "x"), {0: 1})
 
 
@@ -105,6 +108,125 @@ class Calls(unittest.TestCase):
             calls.total("strace: Process 1 detached\n")
 
 
+class Aims(unittest.TestCase):
+    def verdict(self, kind, limit, values, unit="", divisor=1):
+        made = figures({("s", name, "x"): by_round for name, by_round in values.items()})
+        return aims.judge(made, "ours", aims.Aim("title", "s", "x", kind, limit, unit, divisor))
+
+    def test_a_ratio_is_that_of_the_rounds_and_may_be_the_limit(self):
+        self.assertEqual(self.verdict("ratio", 2, {"nginx": [1, 10, 100], "ours": [2, 30, 100]}), ("2.00", True))
+        self.assertEqual(self.verdict("ratio", 1.9, {"nginx": [1, 10, 100], "ours": [2, 30, 100]}), ("2.00", False))
+
+    def test_a_value_is_the_median_in_the_unit_of_its_limit(self):
+        self.assertEqual(self.verdict("most", 2.5, {"ours": [1000, 2000, 9000]}, "ms", 1000), ("2.00 ms", True))
+        self.assertEqual(self.verdict("least", 80, {"ours": [70, 79, 99]}, "%"), ("79.0 %", False))
+
+    def test_what_rounds_to_the_limit_and_misses_it_shows_more_digits(self):
+        self.assertEqual(self.verdict("most", 3, {"ours": [3.0004]}, "MB"), ("3.0004 MB", False))
+        self.assertEqual(self.verdict("ratio", 0.85, {"nginx": [1], "ours": [0.8501]}), ("0.8501", False))
+        self.assertEqual(self.verdict("most", 3, {"ours": [3.0]}, "MB"), ("3.00 MB", True))
+
+    def test_each_quiet_round_counts_and_no_other(self):
+        ours = [400, 900, 5000]
+        self.assertEqual(self.verdict("every", 1, {"ours": ours, "direct": [100, 200, 3000]}, "ms", 1000),
+                         ("0.90 ms, 2 of 3 rounds quiet", True))
+        self.assertEqual(self.verdict("every", 1, {"ours": ours, "direct": [100, 200, 300]}, "ms", 1000),
+                         ("5.00 ms, 3 of 3 rounds quiet", False))
+        self.assertEqual(self.verdict("every", 1, {"ours": [400], "direct": [3000]}, "ms", 1000),
+                         ("0 of 1 rounds quiet", None))
+
+    def test_the_predecessor_is_a_multiple_of_ours(self):
+        values = {"0.7.0": [300, 320, 310], "ours": [2, 2, 2]}
+        self.assertEqual(self.verdict("times", 150, values), ("155", True))
+        self.assertEqual(self.verdict("times", 160, values), ("155", False))
+
+    def test_what_was_not_measured_is_not_judged(self):
+        self.assertIsNone(self.verdict("most", 1, {}))
+        self.assertIsNone(self.verdict("ratio", 1, {"ours": [1]}))
+        self.assertEqual(aims.rows(figures({}), ["ours"], 10_000, 5), [])
+
+    def test_every_aim_is_a_figure_of_the_full_plan(self):
+        found = scenarios.all_scenarios(scenarios.FULL, True, True, "strace")
+        keys = {(scenario.key, figure[0]) for scenario in found for figure in scenario.figures}
+        keys |= {("size", "bytes"), ("memory", "rss_kib_at_10000")}
+        for aim in aims.all_aims(10_000):
+            self.assertIn((aim.scenario, aim.field), keys, aim.title)
+            self.assertIn(aim.kind, aims.SIGNS)
+
+    def test_the_table_has_a_line_for_each_judged_aim_and_sums_them_up(self):
+        made = figures({("size", "ours", "bytes"): [2_900_000], ("cold", "ours", "cold_p50_ms"): [2.6, 2.7, 2.8]})
+        text = "\n".join(aims.rows(made, ["ours"], 10_000, 5))
+        self.assertIn("Reached: 1. Not reached: 1. Not judged: 0.", text)
+        self.assertNotIn("Too few rounds", text)
+        self.assertIn("Too few rounds", "\n".join(aims.rows(made, ["ours"], 10_000, 4)))
+        self.assertIn("| Binary | <= 3 MB | 2.90 MB | yes |", text)
+        self.assertIn("| Cold start, p50 | <= 2.5 ms | 2.70 ms | **no** |", text)
+
+
+class Memory(unittest.TestCase):
+    def test_the_burst_is_given_time_and_the_total_is_carried_to_ten_thousand(self):
+        settled = {}
+
+        class Stick:
+            def load(self, mode, flags):
+                if mode == "requests":
+                    return {}
+                streams = flags["streams"]
+                settled[streams] = flags["settle"]
+                return {"rss_before_kib": 2000, "rss_live_kib": 2000 + 8 * streams, "rss_after_kib": 2000 + streams}
+
+        made = scenarios.memory(scenarios.full(9900))(Stick(), Runner("ours", True))
+        self.assertEqual(settled, {1: 0.2, 100: 0.2, 1000: 0.2, 5000: 8, 9900: 0.2})
+        self.assertEqual(made["rss_kib_at_10000"], 2000 + 8 * 10_000)
+        self.assertEqual((made["after_kib"], made["given_back"]), (7000, 87.5))
+
+
+class Scaling(unittest.TestCase):
+    def test_streams_follow_the_descriptors_and_tokens_stop_growing(self):
+        self.assertEqual(scaling.counts(65536), [1, 10, 100, 1000, 5000, 10_000])
+        self.assertEqual(scaling.counts(20_000), [1, 10, 100, 1000, 5000, 9900])
+        self.assertEqual(scaling.counts(4096), [1, 10, 100, 1000, 1900])
+        self.assertEqual([scaling.pace(n) for n in (1, 1000, 5000, 9900, 10_000)], [10, 10, 2, 1, 1])
+
+    def test_bytes_copied_are_those_of_both_sides_in_the_same_round(self):
+        made = figures({
+            ("live-1", "direct", "bytes_per_token"): [250, 260], ("live-1", "ours", "bytes_per_token"): [160, 170],
+            ("calls-1", "ours", "calls_per_token"): [3],
+        })
+        scaling.gather(made, ["direct", "ours"], [1])
+        self.assertEqual(made.of("live-1", "ours", "bytes_both_per_token"), {0: 410, 1: 430})
+        self.assertEqual(made.of("live-1", "direct", "bytes_both_per_token"), {0: 250, 1: 260})
+        self.assertEqual(made.of("live-1", "ours", "calls_per_token"), {0: 3})
+
+    def test_the_kernel_s_count_is_read_and_a_refusal_is_a_fault(self):
+        self.assertEqual(scaling.counter("4200,,raw_syscalls:sys_enter,99,100.00,,\n"), 4200)
+        for text in ("<not counted>,,raw_syscalls:sys_enter,0,100.00,,", "event syntax error: no permission", ""):
+            with self.assertRaises(Fault):
+                scaling.counter(text)
+
+    def test_a_column_for_each_number_of_streams_and_no_row_without_a_figure(self):
+        made = figures({("live-1", "nginx", "delay_p50_us"): [10], ("live-10", "nginx", "delay_p50_us"): [20],
+                        ("live-1", "ours", "delay_p50_us"): [5]})
+        self.assertEqual(scaling.by_count(made, ["direct", "nginx", "ours"], [1, 10]), [
+            "| | 1 x 10/s | 10 x 10/s |",
+            "|---|---:|---:|",
+            "| **delay per token p50** | | |",
+            "| nginx | 10.0 µs | 20.0 µs |",
+            "| ours | 5.00 µs (0.50) | – |",
+        ])
+
+    def test_those_on_two_processors_do_that_part_only(self):
+        names = {"two-stream", "two-packed", "two-paced"}
+        found = scaling.plan([1, 10], "perf", ["nginx, 2 workers"])
+        self.assertEqual({s.key for s in found if s.is_for(Runner("nginx, 2 workers", True))}, names)
+        self.assertTrue(names.isdisjoint(s.key for s in found if s.is_for(Runner("direct", True))))
+        self.assertEqual(len({s.key for s in found}), len(found))
+
+    def test_two_workers_have_a_socket_each(self):
+        self.assertIn("backlog=4096 reuseport;", contenders.nginx_config("/tmp/x", 1, "a:2", None, None, 2))
+        self.assertNotIn("reuseport", contenders.nginx_config("/tmp/x", 1, "a:2", None, None))
+
+
 class Plots(unittest.TestCase):
     def test_lines_are_well_formed_and_hold_every_point(self):
         svg = plots.lines("a & b", "x", "µs", ["p50", "p99"], {"nginx": [20, 300], "<ours>": [10, None]})
@@ -116,6 +238,13 @@ class Plots(unittest.TestCase):
         for bar in list(elements(svg, "rect"))[1:]:
             self.assertGreaterEqual(float(bar.get("y")), plots.TOP)
             self.assertLessEqual(float(bar.get("y")) + float(bar.get("height")), plots.HEIGHT)
+
+    def test_the_axis_is_close_around_the_values_and_has_few_lines(self):
+        self.assertEqual(plots.bounds([18.8, 148]), (10, 200))
+        self.assertEqual(plots.bounds([0.09, 1.05]), (0.05, 2))
+        self.assertEqual(plots.bounds([10, 10]), (10, 20))
+        self.assertEqual(plots.ticks(10, 200), [10, 20, 50, 100, 200])
+        self.assertEqual([plots.short(tick) for tick in plots.ticks(0.05, 500)], ["0.1", "1", "10", "100"])
 
     def test_nothing_to_show_is_no_plot(self):
         self.assertIsNone(plots.lines("t", "x", "y", ["a"], {}))
