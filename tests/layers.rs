@@ -2,7 +2,8 @@
 //! `use` or in the middle of the code. Comments and texts are not read, macros are read like code.
 //!
 //! Arrows point down only. Unit tests may use two crates more, and nothing else that their file may not. What the lints
-//! of Cargo.toml and clippy.toml check is not checked here again, but for the one task that may be spawned.
+//! of Cargo.toml and clippy.toml check is not checked here again, but for the one task and the threads that may be
+//! spawned.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test stops where it fails")]
 
 #[path = "layers/paths.rs"]
@@ -131,6 +132,8 @@ const DEMO_CRATES: &[&str] = &[
 const TEST_CRATES: &[&str] = &["proptest", "serde_json"];
 /// Where the only task may be spawned: one for a connection.
 const SPAWNS: &str = "proxy/server.rs";
+/// Where the only threads are begun: those that serve.
+const THREADS: &str = "proxy/threads.rs";
 /// Kinds of backends are told apart where they are a row of the table, a word of the configuration, and where the one
 /// becomes the other. Everywhere else a backend has properties, not a name.
 const KNOWS_VENDORS: &[&str] = &["openai/dialect/", "openai/header.rs", "openai/mod.rs", "config/"];
@@ -161,7 +164,7 @@ fn arrows_point_down_only() {
 }
 
 #[test]
-fn only_a_connection_is_a_task_of_its_own() {
+fn only_a_connection_is_a_task_of_its_own_and_threads_are_begun_in_one_place() {
     let faults: Vec<String> =
         sources().iter().flat_map(|source| check_spawns(&source.path, &source.text)).collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -265,6 +268,9 @@ fn a_violation_is_caught() {
     assert_eq!(check_spawns("proxy/body.rs", spawn).len(), 2);
     assert_eq!(check_spawns("proxy/server.rs", spawn).len(), 0);
     assert_eq!(check_spawns("proxy/body_tests.rs", spawn).len(), 0);
+    let thread = "use std::{io, thread::Builder}; fn f() { std::thread::spawn(x) }";
+    assert_eq!(check_spawns("proxy/server.rs", thread).len(), 2);
+    assert_eq!(check_spawns("proxy/threads.rs", thread).len(), 0);
 
     assert_eq!(check_vendors("proxy/upstream.rs", "if host == \"openrouter.ai\" {}").len(), 1);
     assert_eq!(check_vendors("translate/chat.rs", "if profile == Profile::Vllm {}").len(), 1);
@@ -322,16 +328,18 @@ fn is_module_of_main(segments: &[String], floor: &Floor) -> bool {
 }
 
 fn check_spawns(path: &str, text: &str) -> Vec<String> {
-    if path == SPAWNS {
-        return Vec::new();
-    }
     let named = named(&tokens(text), &module_of(path), is_test_file(path));
-    let spawns =
-        named.into_iter().filter(|name| !name.is_test).map(|name| name.segments).filter(|segments| {
-            let spawns = |word: &String| word.starts_with("spawn") || word == "JoinSet" || word == "LocalSet";
-            segments.first().is_some_and(|root| root == "tokio") && segments.iter().any(spawns)
-        });
-    spawns.map(|segments| format!("{path}: {} belongs in {SPAWNS}", segments.join("::"))).collect()
+    let spawns = named.into_iter().filter(|name| !name.is_test).filter_map(|name| {
+        let spawns = |word: &String| word.starts_with("spawn") || word == "JoinSet" || word == "LocalSet";
+        let shown = name.segments.join("::");
+        let place = match name.segments.first().map(String::as_str) {
+            Some("tokio") if name.segments.iter().any(spawns) => SPAWNS,
+            Some("std") if reaches(&shown, "std::thread") => THREADS,
+            _ => return None,
+        };
+        (path != place).then(|| format!("{path}: {shown} belongs in {place}"))
+    });
+    spawns.collect()
 }
 
 fn check_vendors(path: &str, text: &str) -> Vec<String> {

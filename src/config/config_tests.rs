@@ -74,6 +74,7 @@ fn nothing_given_is_a_whole_configuration() {
     assert_eq!(config.max_retries, 2);
     assert_eq!(config.max_body_bytes, 64 << 20);
     assert_eq!(config.shutdown_grace, Duration::from_secs(25));
+    assert_eq!(config.threads, NonZero::new(1));
     assert_eq!(config.origins, [""; 0]);
     assert_eq!(config.log.level, Level::Info);
     assert_eq!(config.log.format, Format::Text);
@@ -180,6 +181,7 @@ fn every_flag_and_variable_reaches_its_field() {
         ("0", &["--max-retries", "MAX_RETRIES"], |c| c.max_retries.to_string(), "0"),
         ("10MB", &["--request-max-size", "REQUEST_MAX_SIZE"], |c| c.max_body_bytes.to_string(), "10000000"),
         ("0", &["--shutdown-grace", "SHUTDOWN_GRACE"], |c| format!("{:?}", c.shutdown_grace), "0ns"),
+        ("Auto", &["--threads", "PROXY_THREADS"], |c| format!("{:?}", c.threads), "None"),
         ("critical", &["--log-level", "LOG_LEVEL"], |c| format!("{:?}", c.log.level), "Error"),
         ("yes", &["--debug", "DEBUG", "OLLAMA_DEBUG"], |c| format!("{:?}", c.log.level), "Debug"),
         ("JSON", &["--log-format", "LOG_FORMAT"], |c| format!("{:?}", c.log.format), "Json"),
@@ -357,6 +359,7 @@ fn values_that_are_not_of_the_accepted_form() {
             &["0", "0MB", "MB", "1.5MB", "-1", "10TB", "99999999999999999999", "18446744073709551615KB"],
         ),
         ("SHUTDOWN_GRACE", &["-1", "3601", "soon"]),
+        ("PROXY_THREADS", &["0", "65", "-1", "1.5", "two", "99999999999999999999"]),
         ("LOG_LEVEL", &["loud"]),
         ("DEBUG", &["express:*"]),
         ("OLLAMA_DEBUG", &["loud", "-1"]),

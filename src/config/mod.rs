@@ -26,8 +26,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Most threads that serve.
+pub const MAX_THREADS: usize = 64;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -81,6 +85,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long running answers may go on after a signal to stop.
     pub shutdown_grace: Duration,
+    /// How many threads serve; `None`: as many as there are processors for, up to [`MAX_THREADS`].
+    pub threads: Option<NonZero<usize>>,
     /// Web origins to allow beside the local ones, each with at most one `*`.
     pub origins: Vec<String>,
     /// What clients must show, if anything. Never set for [`Command::Demo`].

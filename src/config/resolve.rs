@@ -45,6 +45,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
         let grace = self.take(&settings::SHUTDOWN_GRACE, "seconds from 0 to 3600", |text| {
             values::seconds(text, 0.0, 3600.0)
         });
+        let threads = self.take(&settings::THREADS, "auto or a whole number from 1 to 64", values::threads);
         let origins = self.entries(&settings::ORIGINS, ORIGIN, values::origin);
         let log = self.log(command);
         let serves_metrics = self.take(&settings::METRICS, BOOLEAN, values::boolean);
@@ -77,6 +78,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Stage<R> {
             max_retries: retries?,
             max_body_bytes: max_body_bytes?,
             shutdown_grace: grace?,
+            threads: threads?,
             origins: origins.unwrap_or_default(),
             proxy_key,
             log: log?,

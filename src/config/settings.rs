@@ -209,6 +209,12 @@ pub(super) const REQUEST_MAX_SIZE: Setting =
 pub(super) const SHUTDOWN_GRACE: Setting = Setting::new("--shutdown-grace", &["SHUTDOWN_GRACE"], "SECONDS")
     .default("25")
     .says("5", "How long running answers may go on after a signal to stop.");
+pub(super) const THREADS: Setting =
+    Setting::new("--threads", &["PROXY_THREADS"], "COUNT|auto").default("1").says(
+        "2",
+        "How many threads serve, 1 to 64, each with connections of its own to the backend; `auto`: as many as the \
+         process may use processors.",
+    );
 
 pub(super) const LOG_LEVEL: Setting = Setting::new("--log-level", &["LOG_LEVEL"], "LEVEL")
     .default("INFO")
@@ -266,6 +272,7 @@ pub const SETTINGS: &[Setting] = &[
     MAX_RETRIES,
     REQUEST_MAX_SIZE,
     SHUTDOWN_GRACE,
+    THREADS,
     LOG_LEVEL,
     DEBUG,
     OLLAMA_DEBUG,

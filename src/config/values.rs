@@ -1,9 +1,10 @@
 //! From the text of one setting to its value. Every function here is pure and answers "not of this form" with `None`;
 //! naming the setting and the accepted form is left to [`super`].
 
-use super::{Format, Level, PROFILES, ThinkTags};
+use super::{Format, Level, MAX_THREADS, PROFILES, ThinkTags};
 use simd_json::prelude::*;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZero;
 use std::time::Duration;
 
 /// What a model may be said to be capable of, as Ollama spells it.
@@ -189,6 +190,15 @@ pub(super) fn bytes(text: &str) -> Option<usize> {
 
 pub(super) fn whole(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+/// How many threads serve; `Some(None)` is `auto`. 0 is refused: of programs that take one, some read it as `auto` and
+/// some as none at all.
+pub(super) fn threads(text: &str) -> Option<Option<NonZero<usize>>> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Some(None);
+    }
+    whole(text, 1, MAX_THREADS as u64).and_then(|count| NonZero::new(usize::try_from(count).ok()?)).map(Some)
 }
 
 /// `N.N.N` in digits. Clients compare the parts as integers, so nothing else may be in it.

@@ -1,4 +1,4 @@
-//! [`App`]: what all requests share.
+//! [`App`]: what all requests share, and what those of one thread do.
 
 use super::admission::Admission;
 use super::catalog::Models;
@@ -15,6 +15,7 @@ use crate::openai::{Dialect, Parameters, Profile};
 use crate::translate::{ModelSettings, Override, ThinkTags};
 use hyper::header::HeaderValue;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -23,9 +24,23 @@ use tokio::sync::futures::OwnedNotified;
 /// More models than any one backend's users ask for; past it what was learnt is learnt anew.
 const MAX_MODELS_LEARNT: usize = 1024;
 
-/// Shared state. What changes in it: the list of models, which are in use, and what the backend refused.
+/// What the requests of one thread share: what those of all threads do, and the way to the backend, whose connections
+/// belong to the thread.
 pub(super) struct App {
     pub(super) upstream: Upstream,
+    shared: Arc<Shared>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// What all requests share. What changes in it: the list of models, which are in use, and what the backend refused.
+pub(super) struct Shared {
     pub(super) models: Models,
     pub(super) guard: Guard,
     pub(super) admission: Admission,
@@ -65,8 +80,8 @@ impl App {
     /// When the CA file cannot be used.
     pub(super) fn new(config: &Config, on_loopback: bool) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new(&config.backend.base.origin()));
-        Ok(App {
-            upstream: Upstream::new(config, &metrics)?,
+        let upstream = Upstream::new(config, &metrics)?;
+        let shared = Arc::new(Shared {
             models: Models::new(model_settings(&config.models), config.models.ttl),
             admission: Admission::new(config.proxy_key.as_ref()),
             guard: Guard::new(&config.origins, on_loopback, config.log.hostname.as_deref()),
@@ -84,9 +99,24 @@ impl App {
             think_tags: think_tags(config),
             profile: profile(config),
             refused: Mutex::default(),
-        })
+        });
+        Ok(App { upstream, shared })
     }
 
+    /// The same for another thread.
+    pub(super) fn for_another_thread(&self) -> Self {
+        App { upstream: self.upstream.with_own_connections(), shared: Arc::clone(&self.shared) }
+    }
+
+    /// What a client, and the log, are told of a failure. `client_key` is the one that was sent, where none is
+    /// configured.
+    pub(super) fn told(&self, error: &ProxyError, client_key: Option<&HeaderValue>) -> String {
+        // The `ollama` command shows a text of its own in the place of any message with these two words in it.
+        self.upstream.redacted(&error.to_string(), client_key).replace("upstream error", "backend error")
+    }
+}
+
+impl Shared {
     /// What to send to the backend for a model.
     pub(super) fn dialect(&self, model: &str) -> Dialect {
         let profile = self.profile.or_else(|| self.models.profile()).unwrap_or_default();
@@ -113,13 +143,6 @@ impl App {
         if *known != before {
             self.metrics.learned();
         }
-    }
-
-    /// What a client, and the log, are told of a failure. `client_key` is the one that was sent, where none is
-    /// configured.
-    pub(super) fn told(&self, error: &ProxyError, client_key: Option<&HeaderValue>) -> String {
-        // The `ollama` command shows a text of its own in the place of any message with these two words in it.
-        self.upstream.redacted(&error.to_string(), client_key).replace("upstream error", "backend error")
     }
 }
 

@@ -36,6 +36,7 @@ mod spare;
 mod streaming;
 mod target;
 mod text;
+mod threads;
 mod tls;
 mod tunnel;
 mod upstream;

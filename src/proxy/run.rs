@@ -4,21 +4,22 @@ use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
 use super::reply::ReplyBody;
+use super::threads::{self, Fall, Phase, Stop, Worker};
 use super::{handler, hangup, health, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
+use std::convert::Infallible;
 use std::fmt;
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How many ports above the usual one the demo tries.
 const DEMO_PORTS: u16 = 20;
-/// Threads that may block in the system's resolver.
-const MAX_BLOCKING_THREADS: usize = 4;
 
 /// Why a command ended without success.
 #[derive(Debug)]
@@ -27,8 +28,12 @@ pub enum RunError {
     Start(io::Error),
     /// The address is taken, or none of this machine's.
     Listen(String, io::Error),
+    /// Other threads cannot listen on the address beside the first.
+    Share(String, io::Error),
     /// The CA file cannot be used.
     CaFile(String),
+    /// A thread panicked.
+    Panicked,
     /// Nobody answers.
     Unhealthy(io::Error),
     /// The demonstration failed.
@@ -49,7 +54,14 @@ impl fmt::Display for RunError {
                     "cannot listen on {address}: {error}; set OLLAMA_HOST or PROXY_PORT to another address"
                 )
             }
+            RunError::Share(address, error) => {
+                write!(
+                    f,
+                    "cannot listen on {address} with more than one thread: {error}; leave PROXY_THREADS at 1"
+                )
+            }
             RunError::CaFile(why) => write!(f, "SSL_CA_FILE: {why}"),
+            RunError::Panicked => f.write_str("a thread panicked; what it said stands above"),
             RunError::Unhealthy(error) => write!(f, "not healthy: {error}"),
             RunError::Demo(why) => write!(f, "the demonstration failed: {why}"),
             RunError::Unwell(what) => f.write_str(what),
@@ -60,6 +72,15 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+impl From<Fall> for RunError {
+    fn from(fall: Fall) -> Self {
+        match fall {
+            Fall::Start(error) => RunError::Start(error),
+            Fall::Panic => RunError::Panicked,
+        }
+    }
+}
+
 /// Runs a command to its end.
 ///
 /// # Errors
@@ -68,12 +89,9 @@ pub fn run(command: Command, config: Config) -> Result<(), RunError> {
     if let Command::Health = command {
         return health::check(&config.listen).map_err(RunError::Unhealthy);
     }
-    // One thread: a sidecar waits for sockets, and a second thread would only add hand-overs between them.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MAX_BLOCKING_THREADS)
-        .build()
-        .map_err(RunError::Start)?;
+    // Of one thread: a sidecar waits for sockets, and a second thread on them would only add hand-overs. Who needs more
+    // than one processor gets the same once more (`threads.rs`).
+    let runtime = threads::runtime().map_err(RunError::Start)?;
     let result = runtime.block_on(async {
         match command {
             Command::Demo { once } => run_demo(config, once).await,
@@ -90,43 +108,70 @@ async fn run_proxy(config: Config) -> Result<(), RunError> {
     let mut signals = Signals::new(config.models.map_file.is_some())?;
     let listener = bind(&config.listen).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
-    let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
+    let threads = threads::count(config.threads);
+    let others = threads::listeners_beside(&listener, threads - 1)
+        .map_err(|error| RunError::Share(config.listen.to_string(), error))?;
+    let app = App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %address,
+        threads = (threads > 1).then_some(threads),
         backend = config.backend.base.origin(),
         proxy = config.backend.proxy.as_ref().map(tracing::field::display),
         "listening"
     );
-    serve_app(listener, app, &config, &mut signals).await;
-    Ok(())
+    serve_app(listener, others, app, &config, &mut signals).await
 }
 
-async fn serve_app(listener: TcpListener, app: Arc<App>, config: &Config, signals: &mut Signals) {
+/// Serves on this thread, on one more for each of the other listeners, and does once what is to be done once.
+async fn serve_app(
+    listener: TcpListener,
+    others: Vec<std::net::TcpListener>,
+    app: App,
+    config: &Config,
+    signals: &mut Signals,
+) -> Result<(), RunError> {
+    let (stop, grace) = (Stop::new(), config.shutdown_grace);
+    let workers = (1..).zip(others).map(|(number, listener)| {
+        let app = Arc::new(app.for_another_thread());
+        let (stops, stops_now) = (stop.wait_for(Phase::Stopping), stop.wait_for(Phase::StoppingNow));
+        Worker::start(number, listener, move |listener| serve_on(listener, app, stops, stops_now, grace))
+    });
+    let workers = workers.collect::<io::Result<Vec<_>>>().map_err(RunError::Start)?;
+    let app = Arc::new(app);
+    let (stops, stops_now) = (stop.wait_for(Phase::Stopping), stop.wait_for(Phase::StoppingNow));
+    let own = serve_on(listener, Arc::clone(&app), stops, stops_now, grace);
+    let all = async { tokio::join!(own, threads::ended(workers, &stop)).1 };
+    let Signals { stops, hangup } = signals;
+    // Those beside it never end.
+    tokio::select! {
+        result = all => result.map_err(RunError::from),
+        never = stops.pass_on(&stop) => match never {},
+        never = app.models.refresh(&app.upstream) => match never {},
+        never = operations::watch(&app) => match never {},
+        () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => Ok(()),
+    }
+}
+
+/// Serves on this thread until it is told to stop.
+async fn serve_on(
+    listener: TcpListener,
+    app: Arc<App>,
+    stop: impl Future<Output = ()>,
+    stop_now: impl Future<Output = ()>,
+    grace: Duration,
+) {
     let answer = {
         let app = Arc::clone(&app);
         move |request| -> server::Answering { Box::pin(handler::handle(Arc::clone(&app), request)) }
     };
-    let Signals { first, second, hangup } = signals;
     let cut_off = || app.cut_off.come();
-    let serving = server::serve(
-        listener,
-        Arc::new(answer),
-        first.next(),
-        second.next(),
-        config.shutdown_grace,
-        cut_off,
-    );
-    // Those beside it never end.
     tokio::select! {
-        () = serving => {}
-        never = app.models.refresh(&app.upstream) => match never {},
+        () = server::serve(listener, Arc::new(answer), stop, stop_now, grace, cut_off) => {}
         never = app.upstream.tidy() => match never {},
-        never = operations::watch(&app) => match never {},
-        () = hangup::read_map_again(&app, config.models.clone(), hangup.take()) => {}
     }
 }
 
@@ -135,7 +180,7 @@ async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(),
     let mut signals = Signals::new(false)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(RunError::Start)?;
     let address = listener.local_addr().map_err(RunError::Start)?;
-    let app = Arc::new(App::new(&config, true).map_err(RunError::CaFile)?);
+    let app = App::new(&config, true).map_err(RunError::CaFile)?;
     let key = config.proxy_key.as_ref().and_then(|key| upstream::key_value(KeyHeader::Bearer, key.expose()));
     let client = Arc::new(upstream::local_client().map_err(RunError::Unwell)?);
     let asks = move |question, max_bytes| -> doctor::Asking {
@@ -145,7 +190,9 @@ async fn run_doctor(config: Config, models: &[String], json: bool) -> Result<(),
     let caller = doctor::Caller::new(Box::new(asks), address, key);
     let report = tokio::select! {
         report = doctor::examine(&caller, models) => report,
-        () = serve_app(listener, app, &config, &mut signals) => return Err(RunError::Unwell("stopped".into())),
+        stopped = serve_app(listener, Vec::new(), app, &config, &mut signals) => {
+            return stopped.and_then(|()| Err(RunError::Unwell("stopped".into())));
+        }
     };
     let mut out = io::stdout();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -162,7 +209,7 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     config.use_demo_backend(backend_address);
     let listener = bind_near(&config.listen, once).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
-    let app = Arc::new(App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?);
+    let app = App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?;
     let backend = Arc::new(DemoBackend::new(Pace::realistic()));
     let answer = move |request| -> server::Answering {
         let backend = Arc::clone(&backend);
@@ -173,7 +220,7 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     let wanted = config.listen.clone();
     tokio::select! {
         () = backend => Ok(()),
-        () = serve_app(listener, app, &config, &mut signals) => Ok(()),
+        stopped = serve_app(listener, Vec::new(), app, &config, &mut signals) => stopped,
         result = show(&wanted, address, backend_address, once) => result,
     }
 }
@@ -232,10 +279,9 @@ async fn bind_port(listen: &Listen, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((listen.host.as_str(), port)).await
 }
 
-/// SIGTERM and SIGINT, the first time and the second. PID 1 of a container gets neither without a handler.
+/// PID 1 of a container gets neither SIGTERM nor SIGINT without a handler.
 struct Signals {
-    first: Stops,
-    second: Stops,
+    stops: Stops,
     /// SIGHUP, where it means anything. It is left alone elsewhere: who closes the terminal ends the program.
     hangup: Option<Signal>,
 }
@@ -243,29 +289,32 @@ struct Signals {
 struct Stops {
     terminate: Signal,
     interrupt: Signal,
-    skip: u32,
 }
 
 impl Signals {
     fn new(with_hangup: bool) -> Result<Self, RunError> {
-        let stops = |skip| -> io::Result<Stops> {
-            let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            Ok(Stops { terminate, interrupt, skip })
-        };
-        let (first, second) = (stops(0).map_err(RunError::Start)?, stops(1).map_err(RunError::Start)?);
-        let hangup =
-            with_hangup.then(|| signal(SignalKind::hangup())).transpose().map_err(RunError::Start)?;
-        Ok(Signals { first, second, hangup })
+        let open = |kind| signal(kind).map_err(RunError::Start);
+        let stops =
+            Stops { terminate: open(SignalKind::terminate())?, interrupt: open(SignalKind::interrupt())? };
+        let hangup = with_hangup.then(|| open(SignalKind::hangup())).transpose()?;
+        Ok(Signals { stops, hangup })
     }
 }
 
 impl Stops {
+    /// Tells the threads of the first signal and of the second.
+    async fn pass_on(&mut self, stop: &Stop) -> Infallible {
+        self.next().await;
+        stop.come(Phase::Stopping);
+        self.next().await;
+        stop.come(Phase::StoppingNow);
+        pending().await
+    }
+
     async fn next(&mut self) {
-        for _ in 0..=self.skip {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

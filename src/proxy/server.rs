@@ -3,6 +3,7 @@
 use super::app::CutOff;
 use super::connection::serve_connection;
 use super::reply::Reply;
+use super::threads;
 use hyper::Request;
 use hyper::body::Incoming;
 use std::future::Future;
@@ -51,16 +52,14 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    tracing::info!(
-        open_connections = open.connections.receiver_count(),
-        "stopping; running requests may end"
-    );
+    let (count, thread) = (open.connections.receiver_count(), threads::name());
+    tracing::info!(open_connections = count, thread, "stopping; running requests may end");
     open.stopping.come();
     let mut ended = pin!(open.connections.closed());
     tokio::select! {
         () = &mut ended => return,
-        () = tokio::time::sleep(grace) => tracing::warn!("SHUTDOWN_GRACE is over; what still runs is cut off"),
-        () = stop_now => return tracing::warn!("told again to stop; what still runs is cut off"),
+        () = tokio::time::sleep(grace) => tracing::warn!(thread, "SHUTDOWN_GRACE is over; what still runs is cut off"),
+        () = stop_now => return tracing::warn!(thread, "told again to stop; what still runs is cut off"),
     }
     cut_off();
     // Who does not even read the last line is not waited for.

@@ -109,6 +109,21 @@ impl Upstream {
         })
     }
 
+    /// The same backend, with connections of its own.
+    pub(super) fn with_own_connections(&self) -> Self {
+        Upstream {
+            client: self.client.with_own_connections(),
+            base: self.base.clone(),
+            key: self.key.clone(),
+            key_header: self.key_header.clone(),
+            is_to_proxy: self.is_to_proxy,
+            proxy_authorization: self.proxy_authorization.clone(),
+            timeout: self.timeout,
+            max_retries: self.max_retries,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
     /// Whether the client's own key goes along.
     pub(super) fn forwards_client_key(&self) -> bool {
         self.key.is_none()

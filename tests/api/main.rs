@@ -54,5 +54,6 @@ mod shutdown;
 mod smuggling;
 mod streams;
 mod thirty;
+mod threads;
 mod upstream;
 mod wire_facts;

@@ -181,6 +181,14 @@ impl Proxy {
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// The names of its threads.
+    pub(crate) fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // One may end meanwhile.
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_string()).collect()
+    }
+
     /// Memory in use, in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
         self.memory_kib("VmRSS:")

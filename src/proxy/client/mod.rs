@@ -92,6 +92,11 @@ impl HttpClient {
         HttpClient { connector, pool: Arc::new(Pool::new(keep_idle)) }
     }
 
+    /// A client of the same server, with connections of its own. A connection belongs to the thread that opened it.
+    pub(super) fn with_own_connections(&self) -> Self {
+        HttpClient { connector: self.connector.clone(), pool: Arc::new(self.pool.empty_again()) }
+    }
+
     /// Closes idle connections in time, for ever.
     pub(super) async fn tidy(&self) -> Infallible {
         self.pool.tidy().await

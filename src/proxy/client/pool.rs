@@ -39,6 +39,11 @@ impl Pool {
         Pool { keep, state: Mutex::default() }
     }
 
+    /// Another one, which keeps as long.
+    pub(super) fn empty_again(&self) -> Self {
+        Self::new(self.keep)
+    }
+
     /// The connection that was used last, if the server has not closed it.
     pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Connection> {
         let now = Instant::now();
