@@ -101,7 +101,7 @@ fn is_uuid(text: &[u8]) -> bool {
 fn new() -> HeaderValue {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(1);
-    let process = PROCESS.get_or_init(|| {
+    let process = *PROCESS.get_or_init(|| {
         let mut bytes = [0; 8];
         // A system without random numbers could not speak TLS either; the ids are then only counted.
         let _filled = SystemRandom::new().fill(&mut bytes);
