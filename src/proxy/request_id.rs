@@ -109,7 +109,7 @@ fn new() -> HeaderValue {
     });
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut text = *b"00000000-0000-8000-8000-000000000000";
-    let (high, middle, low) = (process >> 32, process >> 16, *process);
+    let (high, middle, low) = (process >> 32, process >> 16, process);
     for (place, mut value) in [(0..8, high), (9..13, middle), (15..18, low), (24..36, count.into())] {
         for digit in text.get_mut(place).into_iter().flatten().rev() {
             *digit = b"0123456789abcdef".get(value as usize & 15).copied().unwrap_or(b'0');

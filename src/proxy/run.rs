@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -156,23 +157,26 @@ async fn serve_app(
     }
 }
 
-/// Serves on this thread until it is told to stop.
-async fn serve_on(
+/// Serves on this thread until it is told to stop. In a box: else the code would be there once for the first thread and
+/// once for the others.
+fn serve_on(
     listener: TcpListener,
     app: Arc<App>,
-    stop: impl Future<Output = ()>,
-    stop_now: impl Future<Output = ()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+    stop_now: impl Future<Output = ()> + Send + 'static,
     grace: Duration,
-) {
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     let answer = {
         let app = Arc::clone(&app);
         move |request| -> server::Answering { Box::pin(handler::handle(Arc::clone(&app), request)) }
     };
-    let cut_off = || app.cut_off.come();
-    tokio::select! {
-        () = server::serve(listener, Arc::new(answer), stop, stop_now, grace, cut_off) => {}
-        never = app.upstream.tidy() => match never {},
-    }
+    Box::pin(async move {
+        let cut_off = || app.cut_off.come();
+        tokio::select! {
+            () = server::serve(listener, Arc::new(answer), stop, stop_now, grace, cut_off) => {}
+            never = app.upstream.tidy() => match never {},
+        }
+    })
 }
 
 /// The proxy on a port of its own, as configured but for that, and a client that plays all clients.

@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod equal;
+mod json_error;
 mod number;
 mod scan;
 mod split;
@@ -14,8 +15,9 @@ mod text;
 mod write;
 
 pub use equal::are_equal;
+pub use json_error::{JsonError, JsonErrorKind};
 pub use number::Number;
-pub use scan::{JsonError, JsonErrorKind, Kind, MAX_DEPTH, RawJson, Scanner};
+pub use scan::{Kind, MAX_DEPTH, RawJson, Scanner};
 pub use split::ValueEnd;
 pub use squares::Squares;
 pub use sse::{SseDecoder, SseError, SseEvent};
