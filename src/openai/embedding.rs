@@ -1,13 +1,12 @@
 //! [`Embedding`]: one vector of a backend's answer, and the request that asks for it.
 //!
-//! A vector stays as the backend wrote it, as digits or as base64 of little-endian 32-bit floats, in the memory in which
-//! it came together, and is read number by number when it is needed: nothing is lost, and nothing is held twice. Every
+//! A vector stays as the backend wrote it, as digits in the memory in which they came together or as the 32-bit floats
+//! that base64 packed, and is read number by number when it is needed: nothing is lost, and nothing is held twice. Every
 //! number was looked at before anybody is told that there is a vector: all are finite.
 
 use super::{Dialect, Parameter};
 use crate::wire::{JsonError, JsonWriter, Kind, Number, RawJson, RawStr, Scanner, Squares};
 use bytes::{Bytes, BytesMut};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// What to embed.
@@ -68,8 +67,8 @@ pub struct Embedding {
     pub values: Values,
     /// How many those are.
     pub len: usize,
-    /// How long it is: 1, where it is so near to that that it is not scaled.
-    pub norm: Norm,
+    /// Whether it is of unit length for certain ([`Norm::is_unit`]). Where not, the [`Norm`] of all its numbers tells.
+    pub is_unit: bool,
 }
 
 /// The numbers of a vector.
@@ -77,22 +76,18 @@ pub struct Embedding {
 pub enum Values {
     /// A JSON array of numbers without white space, and before it a comma: a further element of an array.
     Digits(Bytes),
-    /// Base64 of 32-bit floats, the lowest byte first.
-    Base64(Bytes),
+    /// 32-bit floats, the lowest byte first.
+    Singles(Bytes),
 }
 
 impl Values {
     /// Every number, in order.
     pub fn iter(&self) -> impl Iterator<Item = Number<'_>> {
-        let (digits, packed) = match self {
-            Values::Digits(array) => (Some(numbers(array)), None),
-            Values::Base64(text) => (None, Some(Floats { text, bits: 0, count: 0 })),
+        let (digits, floats) = match self {
+            Values::Digits(array) => (Some(inside(array).split(',')), &[][..]),
+            Values::Singles(floats) => (None, floats.as_ref()),
         };
-        digits
-            .into_iter()
-            .flatten()
-            .map(Number::Digits)
-            .chain(packed.into_iter().flatten().map(Number::Single))
+        digits.into_iter().flatten().map(Number::Digits).chain(singles(floats).map(Number::Single))
     }
 
     /// The numbers as they stand.
@@ -100,7 +95,7 @@ impl Values {
     pub fn digits(&self) -> Option<&Bytes> {
         match self {
             Values::Digits(array) => Some(array),
-            Values::Base64(_) => None,
+            Values::Singles(_) => None,
         }
     }
 
@@ -108,15 +103,19 @@ impl Values {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Values::Digits(text) | Values::Base64(text) => text.len(),
+            Values::Digits(held) | Values::Singles(held) => held.len(),
         }
     }
 }
 
-/// The texts of the numbers of [`Values::Digits`].
-fn numbers(array: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+/// The numbers of [`Values::Digits`] with the commas between them.
+fn inside(array: &[u8]) -> &str {
     let inside = array.get(2..array.len().saturating_sub(1)).unwrap_or_default();
-    inside.split(|byte| *byte == b',')
+    std::str::from_utf8(inside).unwrap_or_default()
+}
+
+fn singles(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes)
 }
 
 /// The Euclidean norm of a vector, as a product of two factors: the square of a number may be past what a float holds
@@ -130,8 +129,6 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Of a vector that needs no scaling.
-    const UNIT: Norm = Norm { scale: 1.0, root: 1.0 };
     /// How near to 1 that is: as far as 32-bit floats can tell.
     const NEAR: f64 = 1e-6;
 
@@ -177,35 +174,32 @@ impl Embedding {
     /// Reads one element of `data`, all of it, and keeps its memory for the vector.
     pub(super) fn read(text: Vec<u8>) -> Result<Self, BadEmbedding> {
         let mut scanner = Scanner::new(&text);
-        let (index, vector) = read_object(&text, &mut scanner).map_err(|error| match error {
+        let (index, vector) = read_object(&mut scanner).map_err(|error| match error {
             Unread::Json(error) if is_not_a_number(&text, error.offset) => BadEmbedding::NotFinite,
             Unread::Json(error) => BadEmbedding::Malformed(format!(": {error}")),
             Unread::Bad(bad) => bad,
         })?;
-        let Vector { place, len, norm } = vector;
+        let Vector { place, len, is_unit } = vector;
         let values = match place {
             Place::Array(range, has_blanks) => Values::Digits(kept_array(text, range, has_blanks)),
-            Place::Text(range) => Values::Base64(kept(text, range)),
-            Place::Decoded(text) => Values::Base64(text),
+            Place::Floats(floats) => Values::Singles(floats),
         };
-        Ok(Embedding { index, values, len, norm })
+        Ok(Embedding { index, values, len, is_unit })
     }
 }
 
 struct Vector {
     place: Place,
     len: usize,
-    norm: Norm,
+    is_unit: bool,
 }
 
 /// Where the numbers are.
 enum Place {
     /// In an array, the brackets included, in which there is white space or not.
     Array(Range<usize>, bool),
-    /// In a string, without quotes and padding.
-    Text(Range<usize>),
-    /// In a string that had escapes.
-    Decoded(Bytes),
+    /// Unpacked, in memory of their own.
+    Floats(Bytes),
 }
 
 /// Only that part of the text, in the text's own memory, unless that holds much more.
@@ -234,7 +228,7 @@ fn kept_array(mut text: Vec<u8>, range: Range<usize>, has_blanks: bool) -> Bytes
     kept(text, range)
 }
 
-fn read_object(text: &[u8], scanner: &mut Scanner<'_>) -> Result<(Option<u64>, Vector), Unread> {
+fn read_object(scanner: &mut Scanner<'_>) -> Result<(Option<u64>, Vector), Unread> {
     if scanner.kind()? != Kind::Object {
         return Err(expected("", "an object", scanner.kind()?));
     }
@@ -245,8 +239,8 @@ fn read_object(text: &[u8], scanner: &mut Scanner<'_>) -> Result<(Option<u64>, V
             "index" => index = read_index(scanner.value()?)?,
             "embedding" => {
                 vector = Some(match scanner.kind()? {
-                    Kind::Array => read_digits(text, scanner)?,
-                    Kind::String => read_base64(scanner)?,
+                    Kind::Array => read_digits(scanner)?,
+                    Kind::String => read_base64(scanner.string()?)?,
                     other => return Err(expected(".embedding", "an array or a base64 string", other)),
                 });
             }
@@ -302,14 +296,14 @@ fn read_index(value: RawJson<'_>) -> Result<Option<u64>, Unread> {
     }
 }
 
-fn read_digits(text: &[u8], scanner: &mut Scanner<'_>) -> Result<Vector, Unread> {
+fn read_digits(scanner: &mut Scanner<'_>) -> Result<Vector, Unread> {
     let mut squares = Squares::default();
     scanner.begin_array()?;
     let start = scanner.offset();
     while scanner.next_element()? {
         let value = scanner.value()?;
         let number = match value.kind() {
-            Kind::Number => Number::Digits(value.bytes()).value(),
+            Kind::Number => Number::Digits(std::str::from_utf8(value.bytes()).unwrap_or_default()).value(),
             // What serde and JavaScript write for NaN.
             Kind::Null => f64::NAN,
             other => {
@@ -324,80 +318,70 @@ fn read_digits(text: &[u8], scanner: &mut Scanner<'_>) -> Result<Vector, Unread>
         scanner.pass_numbers(&mut squares);
     }
     let end = scanner.offset().saturating_sub(1);
-    let norm = if squares.are_unit(Norm::NEAR) {
-        Norm::UNIT
-    } else {
-        let inside = text.get(start..end).unwrap_or_default();
-        Norm::of(inside.split(|byte| *byte == b',').map(|digits| Number::Digits(digits.trim_ascii()).value()))
-    };
     // Behind the last number stands a bracket, behind the others a comma.
     let has_blanks = squares.bytes != end + 1 - start;
-    Ok(Vector { place: Place::Array(start - 1..end + 1, has_blanks), len: squares.count, norm })
+    let is_unit = squares.are_unit(Norm::NEAR);
+    Ok(Vector { place: Place::Array(start - 1..end + 1, has_blanks), len: squares.count, is_unit })
 }
 
-fn read_base64(scanner: &mut Scanner<'_>) -> Result<Vector, Unread> {
-    let string = scanner.string()?;
-    let start = scanner.offset() - 1 - string.raw().len();
+fn read_base64(text: RawStr<'_>) -> Result<Vector, Unread> {
     // Some encoders write every slash as `\/`.
-    let decoded = string.decode();
-    let text = decoded.trim_end_matches('=').as_bytes();
-    let bytes = text.len() * 6 / 8;
-    if text.iter().any(|letter| sextet(*letter).is_none()) || text.len() % 4 == 1 {
+    let decoded = text.raw().contains(&b'\\').then(|| text.decode());
+    let mut text = decoded.as_ref().map_or(text.raw(), |text| text.as_bytes());
+    while let Some(shorter) = text.strip_suffix(b"=") {
+        text = shorter;
+    }
+    let Some(floats) = unpacked(text) else {
         return Err(malformed(".embedding is no base64"));
+    };
+    if !floats.len().is_multiple_of(4) {
+        let len = floats.len();
+        return Err(malformed(&format!(".embedding has {len} bytes, which are no 32-bit floats")));
     }
-    if !bytes.is_multiple_of(4) {
-        return Err(malformed(&format!(".embedding has {bytes} bytes, which are no 32-bit floats")));
-    }
-    let floats = Floats { text, bits: 0, count: 0 };
-    let len = bytes / 4;
-    if !floats.fold(true, |all, float| all & float.is_finite()) {
+    if !singles(&floats).fold(true, |all, float| all & float.is_finite()) {
         return Err(Unread::Bad(BadEmbedding::NotFinite));
     }
-    let norm = Norm::of(floats.map(f64::from));
-    let place = match &decoded {
-        Cow::Borrowed(_) => Place::Text(start..start + text.len()),
-        Cow::Owned(_) => Place::Decoded(Bytes::copy_from_slice(text)),
-    };
-    Ok(Vector { place, len, norm })
+    let len = floats.len() / 4;
+    Ok(Vector { place: Place::Floats(Bytes::from(floats)), len, is_unit: false })
 }
 
-/// The 32-bit floats that a base64 text holds.
-#[derive(Clone, Copy, Debug)]
-struct Floats<'a> {
-    text: &'a [u8],
-    /// What was read and not given out: the lowest `count` bits.
-    bits: u64,
-    count: u32,
-}
-
-impl Iterator for Floats<'_> {
-    type Item = f32;
-
-    #[inline]
-    fn next(&mut self) -> Option<f32> {
-        while self.count < u32::BITS {
-            let (letter, rest) = self.text.split_first()?;
-            self.bits = (self.bits << 6) | u64::from(sextet(*letter)?);
-            self.count += 6;
-            self.text = rest;
-        }
-        self.count -= u32::BITS;
-        // The bytes came highest first into the word, and the float's lowest byte came first.
-        Some(f32::from_bits(((self.bits >> self.count) as u32).swap_bytes()))
+/// What base64 without padding packs; `None` for what is none (RFC 4648, section 4).
+fn unpacked(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; text.len() * 6 / 8];
+    let (groups, rest) = text.as_chunks::<4>();
+    let (triples, behind) = bytes.as_chunks_mut::<3>();
+    let mut seen = 0;
+    for (triple, group) in triples.iter_mut().zip(groups) {
+        let [a, b, c, d] = group.map(sextet);
+        seen |= a | b | c | d;
+        *triple = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
     }
+    // Two or three letters that hold one or two bytes; one holds none.
+    let [a, b, c] = [0, 1, 2].map(|at| rest.get(at).map_or(0, |letter| sextet(*letter)));
+    seen |= a | b | c;
+    behind.iter_mut().zip([a << 2 | b >> 4, b << 4 | c >> 2]).for_each(|(byte, value)| *byte = value);
+    (rest.len() != 1 && seen < NO_SEXTET).then_some(bytes)
 }
 
-/// RFC 4648, section 4.
+/// What [`sextet`] gives for what is no letter.
+const NO_SEXTET: u8 = 64;
+
 #[inline]
-fn sextet(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
+fn sextet(letter: u8) -> u8 {
+    const SEXTETS: [u8; 256] = {
+        let mut table = [NO_SEXTET; 256];
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut value = 0;
+        while value < letters.len() {
+            #[expect(clippy::indexing_slicing, reason = "computed while compiling")]
+            {
+                table[letters[value] as usize] = value as u8;
+            }
+            value += 1;
+        }
+        table
+    };
+    SEXTETS.get(usize::from(letter)).copied().unwrap_or(NO_SEXTET)
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ impl EmbedTranslator {
             usage,
             gives_out: bytes >= PIECE_BYTES,
             embeddings: embeddings.into_iter(),
+            numbers: Vec::new(),
             writer: None,
             is_over: false,
         })
@@ -97,6 +98,8 @@ pub struct EmbedReply {
     /// Long vectors are given out as they are.
     gives_out: bool,
     embeddings: std::vec::IntoIter<Embedding>,
+    /// Of the vector that is written, where it may have to be scaled; the room is used again.
+    numbers: Vec<f64>,
     /// `None` before the first piece.
     writer: Option<EmbedWriter>,
     is_over: bool,
@@ -137,12 +140,12 @@ impl EmbedReply {
     }
 
     fn write_vector(
-        &self,
+        &mut self,
         embedding: &Embedding,
         writer: &mut EmbedWriter,
         out: &mut BytesMut,
     ) -> Option<Bytes> {
-        let is_kept = embedding.len <= self.dimensions && embedding.norm.is_unit();
+        let is_kept = embedding.len <= self.dimensions && embedding.is_unit;
         if (is_kept || self.endpoint == EmbedEndpoint::Embeddings)
             && let Some(array) = embedding.values.digits()
         {
@@ -157,24 +160,21 @@ impl EmbedReply {
         None
     }
 
-    fn write_numbers(&self, embedding: &Embedding, writer: &mut EmbedWriter, out: &mut BytesMut) {
-        // Digits and their commas take as much room as they have; packed numbers take some ten digits.
-        out.reserve(embedding.values.bytes().max(embedding.len.min(self.dimensions) * 12));
-        let numbers = embedding.values.iter();
+    fn write_numbers(&mut self, embedding: &Embedding, writer: &mut EmbedWriter, out: &mut BytesMut) {
+        let len = embedding.len.min(self.dimensions);
+        // Digits and their commas take as much room as they have; others take some ten or twenty digits.
+        out.reserve(embedding.values.bytes().max(len * 12));
         if self.endpoint == EmbedEndpoint::Embeddings {
-            return writer.vector(numbers, out);
+            return writer.vector(embedding.values.iter(), out);
         }
-        let numbers = numbers.take(self.dimensions);
-        let norm = if embedding.len > self.dimensions {
-            let values: Vec<f64> = embedding.values.iter().take(self.dimensions).map(Number::value).collect();
-            Norm::of(values.into_iter())
-        } else {
-            embedding.norm
-        };
+        self.numbers.clear();
+        self.numbers.reserve_exact(len);
+        self.numbers.extend(embedding.values.iter().take(len).map(Number::value));
+        let norm = Norm::of(self.numbers.iter().copied());
         if norm.is_unit() {
-            return writer.vector(numbers, out);
+            return writer.vector(embedding.values.iter().take(len), out);
         }
-        writer.vector(numbers.map(|number| Number::Double(norm.scaled(number.value()))), out);
+        writer.vector(self.numbers.iter().map(|number| Number::Double(norm.scaled(*number))), out);
     }
 }
 
