@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod equal;
+mod inside;
 mod json_error;
 mod number;
 mod scan;

@@ -10,6 +10,7 @@
 //! must be taken.
 
 use super::Squares;
+use super::inside::{escape_end, plain_blocks, string_end};
 use super::json_error::{JsonError, JsonErrorKind};
 use super::text::{KEY_BYTES, RawStr};
 
@@ -360,11 +361,14 @@ impl<'a> RawStr<'a> {
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
+pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// How much of a string is looked at by words: nearly all strings end there, and a block is dear for them.
+const NEAR: usize = 32;
 
 /// The byte there; 0 behind the end, which the grammar allows nowhere.
 #[inline(always)]
-fn byte_at(text: &[u8], at: usize) -> u8 {
+pub(super) fn byte_at(text: &[u8], at: usize) -> u8 {
     match text.get(at) {
         Some(byte) => *byte,
         None => 0,
@@ -377,14 +381,14 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
-/// Passes, eight bytes at a time, what needs no look inside a string. Returns the position of the first quote,
-/// backslash or control byte, or of the end, and the OR of what was passed, so that the caller knows whether all of it
-/// was ASCII.
+/// Passes, eight bytes at a time, what needs no look inside a string; behind the first [`NEAR`] whole blocks. Returns
+/// the position of the first quote, backslash or control byte, or of the end, and the OR of what was passed, so that
+/// the caller knows whether all of it was ASCII.
 ///
 /// The test for one byte value is the classic "is there a zero byte": `(x - ONES) & !x & HIGH` has the high bit set in
 /// the lowest zero byte of `x`, and may have false ones only above it, which the lowest bit hides.
 #[inline(always)]
-fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
+pub(super) fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
     const fn zero_bytes(x: u64) -> u64 {
         x.wrapping_sub(ONES) & !x & HIGH
     }
@@ -401,6 +405,10 @@ fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
         }
         seen |= x;
         at += 8;
+        // Once: what follows the blocks is farther.
+        if at - from == NEAR {
+            (at, seen) = far(text, at, seen);
+        }
     }
     while let Some(byte) = text.get(at).filter(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\') {
         seen |= u64::from(*byte);
@@ -409,31 +417,11 @@ fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
     (at, seen)
 }
 
-/// The closing quote of a string that goes on at `at` with something that is not plain.
+/// Behind the blocks from `at` on that need no look.
 #[inline(never)]
-fn string_end(text: &[u8], mut at: usize, mut seen: u64) -> Result<(usize, u64), JsonError> {
-    loop {
-        match byte_at(text, at) {
-            b'"' => return Ok((at, seen)),
-            b'\\' => at = escape_end(text, at)?,
-            _ => return Err(unexpected(text, at)),
-        }
-        let (end, more) = plain_end(text, at);
-        (at, seen) = (end, seen | more);
-    }
-}
-
-/// Behind the escape whose backslash stands at `at`.
-fn escape_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
-    let bad = JsonError { kind: JsonErrorKind::BadEscape, offset: at };
-    let len = match text.get(at + 1) {
-        None => return Err(truncated(text)),
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-        Some(b'u') => 6,
-        Some(_) => return Err(bad),
-    };
-    let Some(digits) = text.get(at + 2..at + len) else { return Err(truncated(text)) };
-    if digits.iter().all(u8::is_ascii_hexdigit) { Ok(at + len) } else { Err(bad) }
+fn far(text: &[u8], at: usize, seen: u64) -> (usize, u64) {
+    let (len, is_ascii) = plain_blocks(text.get(at..).unwrap_or_default());
+    (at + len, if is_ascii { seen } else { HIGH })
 }
 
 /// Behind the value that begins at `at`. Out of line: it is asked for in eighty places, and its code is 2 kB.
@@ -548,12 +536,12 @@ fn digits_end(text: &[u8], from: usize) -> Result<usize, JsonError> {
 }
 
 #[cold]
-fn unexpected(text: &[u8], at: usize) -> JsonError {
+pub(super) fn unexpected(text: &[u8], at: usize) -> JsonError {
     if at >= text.len() { truncated(text) } else { JsonError { kind: JsonErrorKind::Unexpected, offset: at } }
 }
 
 #[cold]
-fn truncated(text: &[u8]) -> JsonError {
+pub(super) fn truncated(text: &[u8]) -> JsonError {
     JsonError { kind: JsonErrorKind::Truncated, offset: text.len() }
 }
 

@@ -187,3 +187,76 @@ proptest! {
         }
     }
 }
+
+/// The inside of one string: where it ends, whether it has an escape, whether all is ASCII. Byte by byte.
+fn naive(text: &[u8]) -> Result<(usize, bool, bool), JsonError> {
+    let fail = |kind, offset| Err(JsonError { kind, offset });
+    let mut at = 0;
+    let mut escaped = false;
+    loop {
+        match text.get(at) {
+            None => return fail(JsonErrorKind::Truncated, text.len()),
+            Some(b'"') => return Ok((at, escaped, text[..at].is_ascii())),
+            Some(0..0x20) => return fail(JsonErrorKind::Unexpected, at),
+            Some(b'\\') => match text.get(at + 1) {
+                None => return fail(JsonErrorKind::Truncated, text.len()),
+                Some(b'u') => match text.get(at + 2..at + 6) {
+                    None => return fail(JsonErrorKind::Truncated, text.len()),
+                    Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {
+                        (at, escaped) = (at + 6, true)
+                    }
+                    Some(_) => return fail(JsonErrorKind::BadEscape, at),
+                },
+                Some(letter) if b"\"\\/bfnrt".contains(letter) => (at, escaped) = (at + 2, true),
+                Some(_) => return fail(JsonErrorKind::BadEscape, at),
+            },
+            Some(_) => at += 1,
+        }
+    }
+}
+
+#[test]
+fn every_byte_behind_a_backslash_is_judged_as_the_grammar_does() {
+    for byte in 0..=u8::MAX {
+        let text = [b"\"".as_slice(), &[b'a'; 40], &[b'\\', byte], b"00a0", &[b'a'; 40], b"\""].concat();
+        assert_eq!(accepts(&text), naive(&text[1..]).is_ok_and(|(end, ..)| end == 86), "{byte}");
+        let text = [b"\"\\u".as_slice(), &[byte; 4], b"\""].concat();
+        assert_eq!(accepts(&text), byte.is_ascii_hexdigit(), "{byte}");
+    }
+}
+
+proptest! {
+    /// Long enough for words, blocks and what is left behind them, with rare and with dense escapes.
+    #[test]
+    fn long_strings_end_where_a_naive_reader_ends_them(
+        plain in 0usize..200,
+        units in prop::collection::vec(
+            prop_oneof![
+                200 => r#"[a-z ]{1,9}"#,
+                40 => prop::sample::select(vec![r"\n", r#"\""#, r"\\", r"\u00e9", r"\ud83d\ude00", "\u{e9}", "\u{4f60}"])
+                    .prop_map(str::to_string),
+                1 => prop::sample::select(vec!["\"", "\n", r"\x", r"\u12g4", "\u{0}"]).prop_map(str::to_string),
+            ],
+            0..120,
+        ),
+        is_closed in any::<bool>(),
+        behind in 0usize..70,
+    ) {
+        let end = if is_closed { "\"" } else { "" };
+        let inside = format!("{}{}{end}{}", "p".repeat(plain), units.concat(), " ".repeat(behind));
+        let text = format!("\"{inside}");
+        let moved = |error: JsonError| JsonError { offset: error.offset + 1, ..error };
+        let expected = naive(inside.as_bytes()).map_err(moved);
+        let mut scanner = Scanner::new(text.as_bytes());
+        let read = scanner.string();
+        let found = read.map(|string| (string.raw().len(), string.raw().contains(&b'\\'), string.is_ascii()));
+        prop_assert_eq!(found, expected);
+        let skipped = Scanner::new(text.as_bytes()).value().map(|value| value.bytes().len() - 2);
+        prop_assert_eq!(skipped, expected.map(|(len, ..)| len));
+        let before = RawStr::before_quote(inside.as_bytes()).map(|(string, _)| string);
+        prop_assert_eq!(before, read.ok());
+        if let Ok(string) = read {
+            prop_assert_eq!(RawStr::from_inside(string.raw()), Some(string));
+        }
+    }
+}
