@@ -4,6 +4,7 @@
 //! exceptions that real clients need (measured with ollama-python, whose HTTP library ends a line wherever Python's
 //! `splitlines` does): U+2028, U+2029 and U+0085 leave as escapes, and bytes that are not UTF-8 leave as U+FFFD.
 
+use super::scan::{HIGH, plain_end};
 use super::{Number, RawJson, RawStr};
 use bytes::{BufMut, BytesMut};
 
@@ -30,8 +31,7 @@ impl<'o> JsonWriter<'o> {
 
     /// `{`
     pub fn begin_object(&mut self) {
-        self.item();
-        self.out.put_u8(b'{');
+        self.open(b",{");
         self.comma = false;
     }
 
@@ -43,8 +43,7 @@ impl<'o> JsonWriter<'o> {
 
     /// `[`
     pub fn begin_array(&mut self) {
-        self.item();
-        self.out.put_u8(b'[');
+        self.open(b",[");
         self.comma = false;
     }
 
@@ -56,11 +55,22 @@ impl<'o> JsonWriter<'o> {
 
     /// The key of the next value. Keys are the program's own words and need no escaping; others go by
     /// [`key_text`](Self::key_text).
+    #[inline]
     pub fn key(&mut self, name: &'static str) {
-        self.item();
-        self.out.put_u8(b'"');
-        self.out.put_slice(name.as_bytes());
-        self.out.put_slice(b"\":");
+        // Put together before it is appended: appending takes longer than all the rest.
+        let mut token = [b'"'; KEY_TOKEN];
+        let room = token.split_at_mut_checked(2).and_then(|(_, room)| room.split_at_mut_checked(name.len()));
+        if let Some((room, [_, colon, ..])) = room {
+            room.copy_from_slice(name.as_bytes());
+            *colon = b':';
+            token[0] = b',';
+            let from = usize::from(!self.comma);
+            self.out.put_slice(token.get(from..name.len() + 4).unwrap_or_default());
+        } else {
+            self.open(b",\"");
+            self.out.put_slice(name.as_bytes());
+            self.out.put_slice(b"\":");
+        }
         self.comma = false;
     }
 
@@ -73,16 +83,14 @@ impl<'o> JsonWriter<'o> {
 
     /// A string from text.
     pub fn string(&mut self, text: &str) {
-        self.item();
-        self.out.put_u8(b'"');
+        self.open(b",\"");
         escape(text.as_bytes(), self.out);
         self.out.put_u8(b'"');
     }
 
     /// A string that is already escaped.
     pub fn raw_str(&mut self, text: RawStr<'_>) {
-        self.item();
-        self.out.put_u8(b'"');
+        self.open(b",\"");
         copy(text.raw(), text.is_ascii(), self.out);
         self.out.put_u8(b'"');
     }
@@ -110,16 +118,14 @@ impl<'o> JsonWriter<'o> {
 
     /// A string that holds a JSON text: the value's own bytes, escaped once more.
     pub fn raw_as_string(&mut self, value: RawJson<'_>) {
-        self.item();
-        self.out.put_u8(b'"');
+        self.open(b",\"");
         escape(value.bytes(), self.out);
         self.out.put_u8(b'"');
     }
 
     /// A string of ASCII pieces that need no escaping (base64 and what stands before it): megabytes that need no look.
     pub fn plain_string(&mut self, pieces: &[&[u8]]) {
-        self.item();
-        self.out.put_u8(b'"');
+        self.open(b",\"");
         for piece in pieces {
             self.out.put_slice(piece);
         }
@@ -189,7 +195,21 @@ impl<'o> JsonWriter<'o> {
         }
         self.comma = true;
     }
+
+    /// [`item`](Self::item), and what it begins with.
+    #[inline]
+    fn open(&mut self, [comma, begin]: &[u8; 2]) {
+        if self.comma {
+            self.out.put_slice(&[*comma, *begin]);
+        } else {
+            self.out.put_u8(*begin);
+        }
+        self.comma = true;
+    }
 }
+
+/// Room for a key with its comma, quotes and colon: longer ones are written piece by piece.
+const KEY_TOKEN: usize = 48;
 
 /// Length of the string literal that `text` begins with, quotes included.
 fn string_len(text: &[u8]) -> usize {
@@ -225,45 +245,47 @@ fn copy(bytes: &[u8], known_ascii: bool, out: &mut BytesMut) {
 
 /// U+0085 begins with C2, U+2028 and U+2029 with E2: only behind those two bytes is a look needed.
 fn copy_valid(text: &[u8], out: &mut BytesMut) {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(0xC2, 0xE2, rest) {
-        let (before, from) = rest.split_at(at);
-        out.put_slice(before);
-        let (written, len): (&[u8], usize) = match from {
+    let mut copied = 0;
+    for at in memchr::memchr2_iter(0xC2, 0xE2, text) {
+        let (written, len): (&[u8], usize) = match text.get(at..).unwrap_or_default() {
             [0xC2, 0x85, ..] => (b"\\u0085", 2),
             [0xE2, 0x80, 0xA8, ..] => (b"\\u2028", 3),
             [0xE2, 0x80, 0xA9, ..] => (b"\\u2029", 3),
-            other => (other.get(..1).unwrap_or_default(), 1),
+            // Another character, such as a dash or a curled quote, which prose has many of.
+            _ => continue,
         };
+        out.put_slice(text.get(copied..at).unwrap_or_default());
         out.put_slice(written);
-        rest = from.get(len..).unwrap_or_default();
+        copied = at + len;
     }
-    out.put_slice(rest);
+    out.put_slice(text.get(copied..).unwrap_or_default());
 }
 
 /// Text to the inside of a JSON string: quotes, backslashes and control characters escaped.
 fn escape(text: &[u8], out: &mut BytesMut) {
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..=0x1F | b'"' | b'\\')) {
-        let (before, from) = rest.split_at(at);
-        copy(before, false, out);
-        match from.first() {
-            Some(b'"') => out.put_slice(b"\\\""),
-            Some(b'\\') => out.put_slice(b"\\\\"),
-            Some(b'\n') => out.put_slice(b"\\n"),
-            Some(b'\r') => out.put_slice(b"\\r"),
-            Some(b'\t') => out.put_slice(b"\\t"),
-            Some(control) => {
+    loop {
+        let (len, seen) = plain_end(rest, 0);
+        let (plain, from) = rest.split_at(len);
+        if !plain.is_empty() {
+            copy(plain, seen & HIGH == 0, out);
+        }
+        let Some((stop, behind)) = from.split_first() else { return };
+        match stop {
+            b'"' => out.put_slice(b"\\\""),
+            b'\\' => out.put_slice(b"\\\\"),
+            b'\n' => out.put_slice(b"\\n"),
+            b'\r' => out.put_slice(b"\\r"),
+            b'\t' => out.put_slice(b"\\t"),
+            control => {
                 out.put_slice(b"\\u00");
                 for digit in [control >> 4, control & 15] {
                     out.put_u8(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
                 }
             }
-            None => {}
         }
-        rest = from.get(1..).unwrap_or_default();
+        rest = behind;
     }
-    copy(rest, false, out);
 }
 
 #[cfg(test)]
@@ -333,7 +355,48 @@ mod tests {
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), json);
     }
 
+    #[test]
+    fn a_key_of_any_length_is_written_whole() {
+        let names = "n".repeat(100);
+        for len in 0..=names.len() {
+            let name: &'static str = names[..len].to_string().leak();
+            let text = written(|w| {
+                w.begin_object();
+                w.key(name);
+                w.null();
+                w.key(name);
+                w.null();
+                w.end_object();
+            });
+            assert_eq!(text, format!("{{\"{name}\":null,\"{name}\":null}}"));
+        }
+    }
+
     proptest! {
+        /// Long enough for all that is taken by blocks, and with many of what needs a look.
+        #[test]
+        fn bytes_leave_as_their_lossy_text_but_for_the_separators(
+            units in prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(vec!["plain and long enough for a word", "é", "\u{2019}", "你", "😀"])
+                        .prop_map(|text| text.as_bytes().to_vec()),
+                    prop::sample::select(vec!["\u{85}", "\u{2028}", "\u{2029}", "\u{a0}"])
+                        .prop_map(|text| text.as_bytes().to_vec()),
+                    prop::collection::vec(0x80u8..=0xff, 1..4),
+                ],
+                0..40,
+            ),
+        ) {
+            let bytes = units.concat();
+            let json = [b"\"".as_slice(), &bytes, b"\""].concat();
+            let raw = Scanner::new(&json).string().unwrap();
+            let expected = String::from_utf8_lossy(&bytes)
+                .replace('\u{85}', "\\u0085")
+                .replace('\u{2028}', "\\u2028")
+                .replace('\u{2029}', "\\u2029");
+            prop_assert_eq!(written(|w| w.raw_str(raw)), format!("\"{expected}\""));
+        }
+
         #[test]
         fn any_text_reads_back(text in any::<String>()) {
             let json = written(|w| w.string(&text));
