@@ -431,6 +431,13 @@ fn arguments<'a>(
 }
 
 fn lowercase(text: RawStr<'_>) -> Cow<'_, str> {
+    match text.raw() {
+        b"user" => return Cow::Borrowed("user"),
+        b"assistant" => return Cow::Borrowed("assistant"),
+        b"tool" => return Cow::Borrowed("tool"),
+        b"system" => return Cow::Borrowed("system"),
+        _ => {}
+    }
     let text = text.decode();
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(text.to_ascii_lowercase())

@@ -70,6 +70,10 @@ impl<'a> RawStr<'a> {
     where
         'a: 's,
     {
+        // As nearly all clients write it: nothing to make of it.
+        if !self.escaped && !self.raw.iter().any(u8::is_ascii_uppercase) {
+            return if self.raw.len() > KEY_BYTES { b"" } else { self.raw };
+        }
         let text = if self.escaped { self.decode().into_owned().into_bytes() } else { Vec::new() };
         let raw = if self.escaped { &text } else { self.raw };
         match scratch.get_mut(..raw.len()) {
@@ -235,6 +239,10 @@ mod tests {
         let mut scratch = [0; KEY_BYTES];
         assert_eq!(raw(r#""ch\u006fices""#).lookup(&mut scratch), b"choices");
         assert_eq!(raw(r#""Mod\u0045l""#).lookup_lowercase(&mut scratch), b"model");
+        assert_eq!(raw(r#""modeL""#).lookup_lowercase(&mut scratch), b"model");
+        assert_eq!(raw(r#""model""#).lookup_lowercase(&mut scratch), b"model");
+        let plain = format!("\"{}\"", "x".repeat(KEY_BYTES + 1));
+        assert_eq!(raw(&plain).lookup_lowercase(&mut scratch), b"");
         let long = format!("\"\\u0061{}\"", "x".repeat(KEY_BYTES));
         assert_eq!(raw(&long).lookup(&mut scratch), b"");
         assert_eq!(raw(&long).lookup_lowercase(&mut scratch), b"");
