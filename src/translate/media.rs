@@ -73,13 +73,15 @@ fn plain_base64<'a>(field: &str, image: RawStr<'a>) -> Result<Cow<'a, [u8]>, Req
 /// which the compiler turns into vector instructions: pictures have megabytes.
 fn is_base64(text: &[u8]) -> bool {
     let is_letter = |byte: u8| {
-        (byte | 0x20).wrapping_sub(b'a') < 26
+        ((byte | 0x20).wrapping_sub(b'a') < 26)
             // `/` stands before `0`.
-            || byte.wrapping_sub(b'/') < 11
-            || byte == b'+'
-            || byte == b'='
+            | (byte.wrapping_sub(b'/') < 11)
+            | (byte == b'+')
+            | (byte == b'=')
     };
-    text.chunks(64).all(|piece| piece.iter().fold(true, |all, byte| all & is_letter(*byte)))
+    let all_letters = |piece: &[u8]| piece.iter().fold(true, |all, byte| all & is_letter(*byte));
+    let (pieces, rest) = text.as_chunks::<64>();
+    pieces.iter().all(|piece| all_letters(piece)) && all_letters(rest)
 }
 
 /// The first twelve bytes, which tell the type.
