@@ -126,8 +126,9 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(ProxyError::BodyTooLarge(max_bytes));
     }
+    let len = body.size_hint().upper().and_then(|len| usize::try_from(len).ok()).unwrap_or(max_bytes);
     let mut body = Limited::new(body, max_bytes);
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    let (mut first, mut more) = (Bytes::new(), Vec::new());
     let mut patience = Patience::new();
     loop {
         let next = tokio::time::timeout_at(patience.until(Instant::now()), body.frame());
@@ -142,6 +143,7 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) if first.is_empty() && more.is_empty() => first = bytes,
                 Ok(bytes) => {
+                    make_room(&mut more, first.len() + bytes.len(), len);
                     more.extend_from_slice(&std::mem::take(&mut first));
                     more.extend_from_slice(&bytes);
                 }
@@ -153,7 +155,20 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
             Some(Err(_)) => return Err(ProxyError::BodyCut),
         }
     }
-    Ok(if more.is_empty() { first } else { more.freeze() })
+    Ok(if more.is_empty() { first } else { more.into() })
+}
+
+/// What a body gets beyond twice what has come of it.
+const SPARE_ROOM: usize = 64 << 10;
+
+/// Room in `joined` for `more` bytes, and for those that follow in a body of `len` bytes: all at once where that is not
+/// far more than what has come, since a length is soon said and nothing may need to follow.
+fn make_room(joined: &mut Vec<u8>, more: usize, len: usize) {
+    let needed = joined.len() + more;
+    if needed > joined.capacity() {
+        let wanted = len.min(needed.saturating_mul(2).saturating_add(SPARE_ROOM)).max(needed);
+        joined.reserve_exact(wanted - joined.len());
+    }
 }
 
 fn redirect(request: &Request<Incoming>) -> Reply {
@@ -178,4 +193,38 @@ pub(super) fn written(write: impl FnOnce(&mut BytesMut)) -> Reply {
     let mut out = BytesMut::new();
     write(&mut out);
     reply::json(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The room that a body of so many bytes gets, piece by piece, when its head says that it has `len`.
+    fn rooms(pieces: &[usize], len: usize) -> Vec<usize> {
+        let mut joined = Vec::new();
+        let mut rooms = Vec::new();
+        for piece in pieces {
+            make_room(&mut joined, *piece, len);
+            joined.resize(joined.len() + piece, 0u8);
+            rooms.push(joined.capacity());
+        }
+        rooms
+    }
+
+    #[test]
+    fn a_body_gets_the_room_that_it_says_but_not_far_before_it_comes() {
+        // One of the room that most have.
+        assert_eq!(rooms(&[8 << 10; 4], 32 << 10), [32 << 10; 4]);
+        for len in [1 << 20, 5 << 20, usize::MAX] {
+            let rooms = rooms(&[16 << 10; 64], len);
+            for (room, nth) in rooms.iter().zip(1..) {
+                assert!(*room <= 2 * nth * (16 << 10) + SPARE_ROOM, "{nth}: {room} of {len}");
+            }
+            let growths = 1 + rooms.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            assert!(growths <= 5, "{growths} of {len}");
+        }
+        assert_eq!(rooms(&[16 << 10; 64], 1 << 20).last(), Some(&(1 << 20)));
+        // More than it says cannot come; it would be kept all the same.
+        assert_eq!(rooms(&[10, 10], 5), [10, 20]);
+    }
 }
