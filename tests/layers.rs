@@ -43,7 +43,7 @@ const FLOORS: &[Floor] = &[
     Floor {
         name: "wire",
         modules: &["wire"],
-        crates: &["bytes", "memchr", "zmij", "core", "std"],
+        crates: &["bytes", "memchr", "simdutf8", "zmij", "core", "std"],
         never: &["std::net", "std::env", "std::fs", "std::process", "std::thread", "std::io", "std::time"],
     },
     Floor {

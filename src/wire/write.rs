@@ -232,7 +232,7 @@ fn copy(bytes: &[u8], known_ascii: bool, out: &mut BytesMut) {
         return;
     }
     // Nearly always so, and told faster than chunk by chunk.
-    if std::str::from_utf8(bytes).is_ok() {
+    if simdutf8::basic::from_utf8(bytes).is_ok() {
         return copy_valid(bytes, out);
     }
     for chunk in bytes.utf8_chunks() {
