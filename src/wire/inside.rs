@@ -4,7 +4,8 @@
 //! Each byte of a block is tested without a branch, which the compiler turns into vector instructions: requests have
 //! megabytes of text.
 
-use super::scan::{HIGH, JsonError, JsonErrorKind, byte_at, plain_end, truncated, unexpected};
+use super::json_error::{JsonError, JsonErrorKind};
+use super::scan::{HIGH, byte_at, plain_end, truncated, unexpected};
 
 /// What [`stops`] looks at: a bit of its answer for each byte.
 const BLOCK: usize = u32::BITS as usize;
