@@ -21,7 +21,7 @@ const fn exchange(name: &'static str, prepare: fn() -> Box<dyn FnMut()>) -> Exch
     Exchange { name, prepare }
 }
 
-const EXCHANGES: [Exchange; 22] = [
+const EXCHANGES: [Exchange; 23] = [
     exchange("stream-openai", || stream("openai", false, Cut::Events(1))),
     exchange("stream-vllm", || stream("vllm", false, Cut::Events(1))),
     exchange("stream-llama-cpp", || stream("llama_cpp", false, Cut::Events(1))),
@@ -33,6 +33,7 @@ const EXCHANGES: [Exchange; 22] = [
     exchange("stream-tool-call", || answer(true, exchanges::tool_stream(), Some(2))),
     exchange("whole-vllm", || answer(false, exchanges::stream("vllm", false, Cut::Events(1)), Some(1))),
     exchange("request-1-kb", || request(exchanges::chat(1 << 10))),
+    exchange("request-300-bytes", || request(exchanges::chat(300))),
     exchange("request-100-kb", || request(exchanges::chat(100 << 10))),
     exchange("request-5-mb", || request(exchanges::chat(5 << 20))),
     exchange("request-1-mb-picture", || request(exchanges::picture_chat(1 << 20))),
