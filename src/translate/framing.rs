@@ -29,16 +29,15 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// Takes what arrived and gives what is for the event decoder, if anything is.
+    /// Whether all that arrives is for the event decoder.
     #[inline]
-    pub(super) fn push<'i>(&mut self, bytes: &'i [u8]) -> Result<Cow<'i, [u8]>, Fault> {
-        match self {
-            Framing::Events | Framing::Lines => Ok(Cow::Borrowed(bytes)),
-            _ => self.push_unsure(bytes),
-        }
+    pub(super) fn is_events(&self) -> bool {
+        matches!(self, Framing::Events | Framing::Lines)
     }
 
-    fn push_unsure<'i>(&mut self, mut bytes: &'i [u8]) -> Result<Cow<'i, [u8]>, Fault> {
+    /// Takes what arrived and gives what is for the event decoder, if anything is.
+    #[inline(never)]
+    pub(super) fn push<'i>(&mut self, mut bytes: &'i [u8]) -> Result<Cow<'i, [u8]>, Fault> {
         const NOTHING: Cow<'static, [u8]> = Cow::Borrowed(&[]);
         if let Framing::Unknown(kind) = *self {
             // Some backends send white space for minutes to hold the connection.

@@ -140,7 +140,12 @@ impl StreamTranslator {
     /// When the answer cannot be read on. What `out` holds is still good; the caller ends the answer.
     pub fn push(&mut self, bytes: &[u8], now: Duration, out: &mut BytesMut) -> Result<Answering, Fault> {
         self.answer.output.clock.set(now);
-        if self.answer.state != State::Done {
+        if self.answer.state == State::Done {
+            return Ok(Answering::Done);
+        }
+        if self.framing.is_events() {
+            self.take_events(bytes, out)?;
+        } else {
             let events = self.framing.push(bytes)?;
             self.answer.is_json = self.framing.is_json();
             self.take_events(&events, out)?;
@@ -200,6 +205,9 @@ impl StreamTranslator {
 
     fn take_events(&mut self, mut events: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
         while self.answer.state != State::Done {
+            if events.is_empty() && self.decoder.is_between_events() {
+                break;
+            }
             if self.answer.repeats
                 && self.answer.state == State::Answering
                 && self.decoder.is_between_events()

@@ -133,7 +133,27 @@ impl SseDecoder {
             *input = rest;
             return Ok(Some(SseEvent { name: b"", data }));
         }
+        if self.goes_on(input) {
+            return Ok(None);
+        }
         self.read_lines(input)
+    }
+
+    /// Takes an input that only goes on with the line whose beginning is kept; `false`: none of it was taken. Past the
+    /// cap it takes none either, which [`read_lines`](Self::read_lines) says then.
+    #[inline]
+    fn goes_on(&mut self, input: &mut &[u8]) -> bool {
+        // Behind the first bytes of a line there is neither a byte order mark nor the LF of a CR to come.
+        let is_taken = !self.is_between
+            && !self.is_lent
+            && self.has_line()
+            && self.kept.len().saturating_add(input.len()) <= self.max_event_bytes
+            && !has_line_end(input);
+        if is_taken {
+            self.kept.extend_from_slice(input);
+            *input = &[];
+        }
+        is_taken
     }
 
     /// Whether nothing of what came is held: the next byte begins an event.
@@ -328,6 +348,13 @@ impl SseDecoder {
         self.data_end = Some(self.kept.len());
         false
     }
+}
+
+/// Whether a line ends in `input`, which is a few bytes where anybody asks: too few for a search to pay its call.
+#[inline]
+fn has_line_end(input: &[u8]) -> bool {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if input.len() < 16 { input.iter().any(is_end) } else { memchr2(b'\n', b'\r', input).is_some() }
 }
 
 /// An event of one line of data that `input` begins with, and what follows it.
