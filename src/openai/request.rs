@@ -87,7 +87,9 @@ impl<'o> RequestWriter<'o> {
 
     /// Closes `messages`.
     pub fn end_messages(&mut self) {
-        self.write_lead();
+        if !self.lead.is_empty() {
+            self.write_lead();
+        }
         self.json.end_array();
     }
 
