@@ -37,7 +37,7 @@ impl<'o> JsonWriter<'o> {
 
     /// `}`
     pub fn end_object(&mut self) {
-        self.out.put_u8(b'}');
+        put(self.out, b'}');
         self.comma = true;
     }
 
@@ -49,7 +49,7 @@ impl<'o> JsonWriter<'o> {
 
     /// `]`
     pub fn end_array(&mut self) {
-        self.out.put_u8(b']');
+        put(self.out, b']');
         self.comma = true;
     }
 
@@ -77,7 +77,7 @@ impl<'o> JsonWriter<'o> {
     /// A key that is known only at run time.
     pub fn key_text(&mut self, name: &str) {
         self.string(name);
-        self.out.put_u8(b':');
+        put(self.out, b':');
         self.comma = false;
     }
 
@@ -85,14 +85,14 @@ impl<'o> JsonWriter<'o> {
     pub fn string(&mut self, text: &str) {
         self.open(b",\"");
         escape(text.as_bytes(), self.out);
-        self.out.put_u8(b'"');
+        put(self.out, b'"');
     }
 
     /// A string that is already escaped.
     pub fn raw_str(&mut self, text: RawStr<'_>) {
         self.open(b",\"");
         copy(text.raw(), text.is_ascii(), self.out);
-        self.out.put_u8(b'"');
+        put(self.out, b'"');
     }
 
     /// A value that already is JSON, as it stands.
@@ -120,7 +120,7 @@ impl<'o> JsonWriter<'o> {
     pub fn raw_as_string(&mut self, value: RawJson<'_>) {
         self.open(b",\"");
         escape(value.bytes(), self.out);
-        self.out.put_u8(b'"');
+        put(self.out, b'"');
     }
 
     /// A string of ASCII pieces that need no escaping (base64 and what stands before it): megabytes that need no look.
@@ -129,7 +129,7 @@ impl<'o> JsonWriter<'o> {
         for piece in pieces {
             self.out.put_slice(piece);
         }
-        self.out.put_u8(b'"');
+        put(self.out, b'"');
     }
 
     /// A whole number.
@@ -153,7 +153,7 @@ impl<'o> JsonWriter<'o> {
     pub fn int(&mut self, number: i64) {
         self.item();
         if number < 0 {
-            self.out.put_u8(b'-');
+            put(self.out, b'-');
         }
         self.comma = false;
         self.uint(number.unsigned_abs());
@@ -180,7 +180,7 @@ impl<'o> JsonWriter<'o> {
 
     /// Ends one line of NDJSON.
     pub fn end_line(&mut self) {
-        self.out.put_u8(b'\n');
+        put(self.out, b'\n');
         self.comma = false;
     }
 
@@ -191,7 +191,7 @@ impl<'o> JsonWriter<'o> {
 
     fn item(&mut self) {
         if self.comma {
-            self.out.put_u8(b',');
+            put(self.out, b',');
         }
         self.comma = true;
     }
@@ -200,16 +200,21 @@ impl<'o> JsonWriter<'o> {
     #[inline]
     fn open(&mut self, [comma, begin]: &[u8; 2]) {
         if self.comma {
-            self.out.put_slice(&[*comma, *begin]);
-        } else {
-            self.out.put_u8(*begin);
+            put(self.out, *comma);
         }
+        put(self.out, *begin);
         self.comma = true;
     }
 }
 
 /// Room for a key with its comma, quotes and colon: longer ones are written piece by piece.
 const KEY_TOKEN: usize = 48;
+
+/// Appends one byte, by a store where `put_u8` copies a piece.
+#[inline]
+fn put(out: &mut BytesMut, byte: u8) {
+    out.put_bytes(byte, 1);
+}
 
 /// Length of the string literal that `text` begins with, quotes included.
 fn string_len(text: &[u8]) -> usize {
