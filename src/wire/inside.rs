@@ -41,11 +41,35 @@ pub(super) fn plain_blocks(text: &[u8]) -> (usize, bool) {
     (len, text.get(..len).is_some_and(<[u8]>::is_ascii))
 }
 
+/// How many bytes from one character or escape to another are text with the commonest escapes only (line ends, tabs and
+/// quotes, which code is full of): a block, or one more where an escape goes over its end. 0 where they need a closer
+/// look. Each byte is judged with the one behind it, so a quote beyond the block may ask for one, too.
+#[inline(always)]
+fn common_len(window: &[u8; BLOCK + 1]) -> usize {
+    let [first, behind @ ..] = window;
+    let mut is_common = *first != b'"';
+    for (byte, next) in window.iter().zip(behind) {
+        let is_escape = *byte == b'\\';
+        let is_quote = *next == b'"';
+        let is_letter = is_quote | (*next == b'n') | (*next == b'r') | (*next == b't');
+        is_common &= (*byte >= b' ') & (is_escape | !is_quote) & (!is_escape | is_letter);
+    }
+    let ends_in_escape = matches!(window, [.., b'\\', _]);
+    if is_common { BLOCK + usize::from(ends_in_escape) } else { 0 }
+}
+
 /// The closing quote of a string that goes on at `at` with something that is not plain.
 #[inline(never)]
 pub(super) fn string_end(text: &[u8], mut at: usize, seen: u64) -> Result<(usize, u64), JsonError> {
     let from = at;
-    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk::<{ BLOCK + 1 }>()) {
+        // Most strings end in their first block.
+        let common = if at > from { common_len(window) } else { 0 };
+        if common > 0 {
+            at += common;
+            continue;
+        }
+        let [block @ .., _] = window;
         let (mut stops, mut end) = (u64::from(stops(block)), 0);
         while stops != 0 {
             let nth = stops.trailing_zeros();
@@ -147,6 +171,28 @@ mod tests {
 
     fn needs_look(byte: u8) -> bool {
         byte < 0x20 || byte == b'"' || byte == b'\\'
+    }
+
+    #[test]
+    fn common_text_is_told_by_every_two_bytes_at_every_place() {
+        for at in 0..BLOCK - 1 {
+            for (byte, next) in (0..=u8::MAX).flat_map(|byte| (0..=u8::MAX).map(move |next| (byte, next))) {
+                let mut window = [b'a'; BLOCK + 1];
+                (window[at], window[at + 1]) = (byte, next);
+                let is_common = match (byte, next) {
+                    (b'\\', next) => b"nrt\"".contains(&next),
+                    (b'"', _) | (_, b'"' | b'\\') => false,
+                    (byte, next) => byte >= b' ' && next >= b' ',
+                };
+                assert_eq!(common_len(&window), if is_common { BLOCK } else { 0 }, "{at}: {byte} {next}");
+            }
+        }
+        let over_the_end = |letter| {
+            let mut window = [b'a'; BLOCK + 1];
+            (window[BLOCK - 1], window[BLOCK]) = (b'\\', letter);
+            common_len(&window)
+        };
+        assert_eq!([b'n', b'"', b'u', b'\\'].map(over_the_end), [BLOCK + 1, BLOCK + 1, 0, 0]);
     }
 
     #[test]

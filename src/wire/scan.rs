@@ -364,7 +364,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// How much of a string is looked at by words: nearly all strings end there, and a block is dear for them.
-const NEAR: usize = 32;
+const NEAR: usize = 64;
 
 /// The byte there; 0 behind the end, which the grammar allows nowhere.
 #[inline(always)]
@@ -389,39 +389,56 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
 /// the lowest zero byte of `x`, and may have false ones only above it, which the lowest bit hides.
 #[inline(always)]
 pub(super) fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
-    const fn zero_bytes(x: u64) -> u64 {
-        x.wrapping_sub(ONES) & !x & HIGH
-    }
-    let mut at = from;
-    let mut seen = 0;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    let rest = text.get(from..).unwrap_or_default();
+    let (mut at, mut seen) = (from, 0);
+    for word in rest.get(..NEAR).unwrap_or(rest).as_chunks::<8>().0 {
         let x = u64::from_le_bytes(*word);
-        let control = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
-        let stop = control | zero_bytes(x ^ (ONES * b'"' as u64)) | zero_bytes(x ^ (ONES * b'\\' as u64));
+        let stop = stops_of(x);
         if stop != 0 {
-            let plain = stop.trailing_zeros() / 8;
-            // Only the bytes before the stop count: those above it are not part of this run.
-            return (at + plain as usize, seen | (x & ((1u64 << (plain * 8)) - 1)));
+            return end_in_word(x, stop, at, seen);
         }
         seen |= x;
         at += 8;
-        // Once: what follows the blocks is farther.
-        if at - from == NEAR {
-            (at, seen) = far(text, at, seen);
+    }
+    far(text, at, seen)
+}
+
+/// Has a high bit in the lowest byte of the word that needs a look, and none below it.
+#[inline(always)]
+fn stops_of(x: u64) -> u64 {
+    const fn zero_bytes(x: u64) -> u64 {
+        x.wrapping_sub(ONES) & !x & HIGH
+    }
+    let control = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
+    control | zero_bytes(x ^ (ONES * b'"' as u64)) | zero_bytes(x ^ (ONES * b'\\' as u64))
+}
+
+/// Only the bytes before the stop count: those above it are not part of this run.
+#[inline(always)]
+fn end_in_word(x: u64, stop: u64, at: usize, seen: u64) -> (usize, u64) {
+    let plain = stop.trailing_zeros() / 8;
+    (at + plain as usize, seen | (x & ((1u64 << (plain * 8)) - 1)))
+}
+
+/// [`plain_end`] behind what is near.
+#[inline(never)]
+fn far(text: &[u8], at: usize, seen: u64) -> (usize, u64) {
+    let (len, is_ascii) = plain_blocks(text.get(at..).unwrap_or_default());
+    let (mut at, mut seen) = (at + len, if is_ascii { seen } else { HIGH });
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let x = u64::from_le_bytes(*word);
+        let stop = stops_of(x);
+        if stop != 0 {
+            return end_in_word(x, stop, at, seen);
         }
+        seen |= x;
+        at += 8;
     }
     while let Some(byte) = text.get(at).filter(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\') {
         seen |= u64::from(*byte);
         at += 1;
     }
     (at, seen)
-}
-
-/// Behind the blocks from `at` on that need no look.
-#[inline(never)]
-fn far(text: &[u8], at: usize, seen: u64) -> (usize, u64) {
-    let (len, is_ascii) = plain_blocks(text.get(at..).unwrap_or_default());
-    (at + len, if is_ascii { seen } else { HIGH })
 }
 
 /// Behind the value that begins at `at`. Out of line: it is asked for in eighty places, and its code is 2 kB.
