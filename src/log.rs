@@ -196,7 +196,11 @@ impl Fields<'_> {
 impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no name for what is not a number.
-        if value.is_finite() { self.bare(field, value) } else { self.text(field, &value.to_string()) }
+        match tenths(value) {
+            Some(tenths) => self.bare(field, tenths),
+            None if value.is_finite() => self.bare(field, value),
+            None => self.text(field, &value.to_string()),
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -222,6 +226,23 @@ impl Visit for Fields<'_> {
         } else {
             self.text(field, &format!("{value:?}"));
         }
+    }
+}
+
+/// A number that is a whole number of tenths, as the times in the log are, in the words of any `f64`. To find the shortest
+/// decimal of another one costs as much as the rest of a line.
+struct Tenths(i32);
+
+fn tenths(value: f64) -> Option<Tenths> {
+    let tenths = (value * 10.0).round() as i32;
+    (f64::from(tenths) / 10.0 == value && (tenths != 0 || value.is_sign_positive())).then_some(Tenths(tenths))
+}
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, tenth) = (self.0.unsigned_abs() / 10, self.0.unsigned_abs() % 10);
+        if tenth == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{tenth}") }
     }
 }
 
@@ -272,8 +293,10 @@ fn text_plain(out: &mut String, text: &str) -> fmt::Result {
 
 /// In quotes if the value could be taken for more than one word, so that it cannot pose as further fields.
 fn text_value(out: &mut String, text: &str) -> fmt::Result {
+    let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\\' | b'=');
     let is_word = |char: char| !char.is_whitespace() && !is_unsafe(char) && !"\"\\=".contains(char);
-    if !text.is_empty() && text.chars().all(is_word) {
+    // Nearly every value is of such bytes alone, which are looked at in a tenth of the time that characters take.
+    if !text.is_empty() && (text.bytes().all(is_plain) || text.chars().all(is_word)) {
         out.push_str(text);
         return Ok(());
     }
@@ -298,11 +321,24 @@ impl fmt::Display for Timestamp {
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-            since.subsec_millis()
-        )
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let millisecond = since.subsec_millis().into();
+        let parts = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, second),
+            (20..23, millisecond),
+        ];
+        for (place, mut value) in parts {
+            for digit in text.get_mut(place).into_iter().flatten().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

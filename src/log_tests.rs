@@ -178,3 +178,25 @@ fn the_calendar_agrees_with_counting() {
         };
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_number_of_tenths_is_written_as_any_number(tenths in -1_000_000_i32..1_000_000, value: f64) {
+        for value in [f64::from(tenths) / 10.0, value] {
+            if let Some(written) = super::tenths(value) {
+                proptest::prop_assert_eq!(written.to_string(), value.to_string());
+            }
+        }
+        proptest::prop_assert!(super::tenths(f64::from(tenths) / 10.0).is_some());
+    }
+}
+
+#[test]
+fn numbers_that_are_not_of_tenths_are_told_from_those_that_are() {
+    for (value, text) in [(0.3, "0.3"), (5.0, "5"), (-0.5, "-0.5"), (0.0, "0")] {
+        assert_eq!(tenths(value).unwrap().to_string(), text);
+    }
+    for other in [-0.0, 0.30000000000000004, 1e300, f64::NAN, f64::INFINITY, 0.25] {
+        assert!(tenths(other).is_none(), "{other}");
+    }
+}

@@ -313,10 +313,10 @@ fn a_request_costs_so_many_allocations() {
 fn an_answer_costs_so_many_allocations() {
     let (lines, whole) = (exchanges::wanted(true), exchanges::wanted(false));
     let table = [
-        ("lines", &lines, exchanges::stream("vllm", false, Cut::Events(1)), 11),
-        ("lines, read in full", &lines, exchanges::stream("openai", true, Cut::Events(1)), 12),
-        ("16 lines a read", &lines, exchanges::stream("vllm", false, Cut::Events(16)), 14),
-        ("one object", &whole, exchanges::stream("vllm", false, Cut::Events(1)), 23),
+        ("lines", &lines, exchanges::stream("vllm", false, Cut::Events(1)), 8),
+        ("lines, read in full", &lines, exchanges::stream("openai", true, Cut::Events(1)), 9),
+        ("16 lines a read", &lines, exchanges::stream("vllm", false, Cut::Events(16)), 11),
+        ("one object", &whole, exchanges::stream("vllm", false, Cut::Events(1)), 20),
     ];
     let counted = table.each_ref().map(|(what, wanted, reads, _)| {
         let reads = reads.clone();

@@ -44,7 +44,7 @@ pub struct Listed {
 /// The name as Ollama displays it: with its tag. A backend's identifier with a colon behind the last slash has one.
 #[must_use]
 pub fn canonical_name(id: &str) -> String {
-    if has_tag(id) { id.to_string() } else { format!("{id}:latest") }
+    if has_tag(id) { id.to_string() } else { [id, ":latest"].concat() }
 }
 
 /// Whether two names mean the same model: equal but for case and a `:latest`.

@@ -65,7 +65,8 @@ impl LineHead {
     /// `model` is the name as the client spelt it.
     #[must_use]
     pub fn new(endpoint: Endpoint, model: &str) -> Self {
-        let mut head = BytesMut::new();
+        // Room for what stands around the name: nearly always it is as long as it is written.
+        let mut head = BytesMut::with_capacity(model.len() + 32);
         let mut json = JsonWriter::new(&mut head);
         json.begin_object();
         json.key("model");

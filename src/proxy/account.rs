@@ -55,7 +55,7 @@ impl Account {
             route: None,
             id: id.clone(),
             method: method.clone(),
-            path: path.chars().take(MAX_PATH_CHARS).collect(),
+            path: beginning(path, MAX_PATH_CHARS).to_string(),
             model: String::new(),
             in_use: None,
             client_key,
@@ -139,7 +139,7 @@ impl Account {
         if self.error.is_none() {
             self.app.metrics.failed(kind);
         }
-        self.error = Some(message.chars().take(MAX_ERROR_CHARS).collect());
+        self.error = Some(beginning(message, MAX_ERROR_CHARS).to_string());
     }
 
     /// The request is over.
@@ -166,7 +166,7 @@ impl Account {
         let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
         tracing::info!(
             id = self.id.text(),
-            method = %self.method,
+            method = self.method.as_str(),
             path = self.path.as_str(),
             model = (!self.model.is_empty()).then_some(self.model.as_str()),
             status = self.status,
@@ -179,6 +179,16 @@ impl Account {
             "request"
         );
     }
+}
+
+/// The text's first characters, so many at most.
+fn beginning(text: &str, max_chars: usize) -> &str {
+    // What has no more bytes has no more characters.
+    if text.len() <= max_chars {
+        return text;
+    }
+    let end = text.char_indices().nth(max_chars).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
 }
 
 impl Drop for Account {
@@ -194,5 +204,18 @@ impl Drop for Account {
             return self.end();
         }
         self.close(CANCELLED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning;
+
+    #[test]
+    fn a_beginning_is_cut_between_characters() {
+        for (text, expected) in [("", ""), ("abc", "abc"), ("abcd", "abc"), ("äöü", "äöü"), ("äöüß", "äöü")]
+        {
+            assert_eq!(beginning(text, 3), expected);
+        }
     }
 }

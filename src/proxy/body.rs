@@ -81,7 +81,7 @@ impl TranslatedBody {
     }
 
     /// Waits for the end and gives the one object.
-    pub(super) async fn whole(mut self) -> Result<(Bytes, Account), (ProxyError, Account)> {
+    pub(super) async fn whole(mut self: Box<Self>) -> Result<(Bytes, Account), (ProxyError, Account)> {
         while self.translator.answering() != Answering::Done {
             if let Err(error) = poll_fn(|cx| self.poll_lines(cx)).await {
                 return Err((error, self.account));

@@ -142,7 +142,8 @@ impl Models {
         let key = client_key.filter(|_| upstream.forwards_client_key());
         match self.at_once(key) {
             Some(list) => Ok(list),
-            None => self.ask(upstream, key, self.ttl).await,
+            // Once in a process, so every request need not have room for it.
+            None => Box::pin(self.ask(upstream, key, self.ttl)).await,
         }
     }
 

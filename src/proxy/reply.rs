@@ -119,8 +119,8 @@ pub(super) fn json(body: impl Into<Bytes>) -> Reply {
 }
 
 /// 200 with lines.
-pub(super) fn lines(body: TranslatedBody) -> Reply {
-    let mut reply = Response::new(ReplyBody::Translated(Box::new(body)));
+pub(super) fn lines(body: Box<TranslatedBody>) -> Reply {
+    let mut reply = Response::new(ReplyBody::Translated(body));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
     reply
 }

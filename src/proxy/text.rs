@@ -247,7 +247,7 @@ async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: 
         load: sent_at - account.began(),
     };
     let translator = StreamTranslator::new(&wanted, body_kind(&answer.headers));
-    let mut body = TranslatedBody::new(answer.body, translator, scope, Arc::clone(&app), account);
+    let mut body = Box::new(TranslatedBody::new(answer.body, translator, scope, Arc::clone(&app), account));
     if !common.stream {
         return match body.whole().await {
             Ok((object, account)) => ended(reply::json(object), account),
@@ -264,10 +264,12 @@ async fn deliver(app: Arc<App>, question: &Question<'_>, asked: Asked, account: 
 }
 
 fn body_kind(headers: &HeaderMap) -> BodyKind {
-    let content_type =
-        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_ascii_lowercase();
-    let is = |kind: &[u8]| content_type.windows(kind.len()).any(|part| part == kind);
-    if is(b"text/event-stream") || is(b"ndjson") || is(b"jsonl") {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is = |kind: &[u8]| content_type.windows(kind.len()).any(|part| part.eq_ignore_ascii_case(kind));
+    // What a whole answer nearly always is need not be searched.
+    if content_type == b"application/json" {
+        BodyKind::Unsaid
+    } else if is(b"text/event-stream") || is(b"ndjson") || is(b"jsonl") {
         BodyKind::Events
     } else {
         BodyKind::Unsaid

@@ -15,6 +15,7 @@ use super::retry_after;
 use super::{resolve::Resolver, tls, tunnel, tunnel::Dialer};
 use crate::config::{BaseUrl, Config, ForwardProxy};
 use crate::openai::{ApiError, KeyHeader};
+use crate::translate::{CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS};
 use bytes::Bytes;
 use hyper::header::{
     AUTHORIZATION, CONTENT_ENCODING, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
@@ -69,6 +70,8 @@ fn connector(tls: ClientConfig, via: Option<ForwardProxy>) -> HttpsConnector<Dia
 pub(super) struct Upstream {
     client: HttpClient,
     base: BaseUrl,
+    /// The endpoints that are asked all the time, by their paths. A URI is parsed once.
+    endpoints: [(&'static str, Uri); 3],
     key: Option<HeaderValue>,
     key_header: HeaderName,
     /// A forward proxy is sent the requests themselves.
@@ -96,6 +99,8 @@ impl Upstream {
         Ok(Upstream {
             client,
             base: config.backend.base.clone(),
+            endpoints: [CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS]
+                .map(|path| (path, config.backend.base.join(path))),
             key: config.backend.key.as_ref().and_then(|key| key_value(key_header, key.expose())),
             key_header: match key_header {
                 KeyHeader::Bearer => AUTHORIZATION,
@@ -114,6 +119,7 @@ impl Upstream {
         Upstream {
             client: self.client.with_own_connections(),
             base: self.base.clone(),
+            endpoints: self.endpoints.clone(),
             key: self.key.clone(),
             key_header: self.key_header.clone(),
             is_to_proxy: self.is_to_proxy,
@@ -164,7 +170,15 @@ impl Upstream {
         body: Bytes,
         client_key: Option<&HeaderValue>,
     ) -> Result<Response, ProxyError> {
-        self.ask(Method::POST, &self.base.join(path), &RequestBody::of(body), client_key).await
+        let joined;
+        let uri = match self.endpoints.iter().find(|(known, _)| *known == path) {
+            Some((_, uri)) => uri,
+            None => {
+                joined = self.base.join(path);
+                &joined
+            }
+        };
+        self.ask(Method::POST, uri, &RequestBody::of(body), client_key).await
     }
 
     /// A request that the proxy itself makes, and an answer that can be read as it comes.
