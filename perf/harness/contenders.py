@@ -31,6 +31,8 @@ class Contender:
         self.process = None
         self.address = stick.backend
         self.tls_address = None
+        # The certificate its callers trust; none where they speak no TLS.
+        self.ca = None
         # Its processor, or several: `0,1`.
         self.cpu = stick.contender_cpu
 

@@ -205,16 +205,19 @@ def system_calls(strace):
 
 
 def over_tls(run):
-    """The same with a backend that speaks TLS."""
+    """The same with a backend that speaks TLS; a direct call then speaks it too."""
 
     def secured(stick, contender):
         plain = contender.address, contender.process
         contender.address = contender.tls_address
+        if contender.process is None:
+            contender.address, contender.ca = stick.backend_tls, stick.ca
         contender.process = getattr(contender, "tls_process", contender.process)
         try:
             return run(stick, contender)
         finally:
             contender.address, contender.process = plain
+            contender.ca = None
 
     return secured
 
@@ -233,7 +236,7 @@ def on_one_processor(run):
 
 
 def target(contender):
-    return {"address": contender.address, "api": contender.api, "pid": contender.pid}
+    return {"address": contender.address, "api": contender.api, "pid": contender.pid, "ca": contender.ca}
 
 
 def all_scenarios(plan, has_tls, is_pinned, strace):
@@ -264,7 +267,8 @@ def all_scenarios(plan, has_tls, is_pinned, strace):
         Scenario("embed", "Embeddings, 64 vectors of 1,536, 20/s", embed, large_answer),
         Scenario("image", "Chat with a picture of 1 MiB, 40/s", image, large_answer),
         Scenario("history", "Chat with a history of 5 MB, 15/s", history, large_answer),
-        Scenario("slow", "4 slow readers of 200 MB each", slow_readers(plan), [SLOW], no_process, is_fresh=True),
+        Scenario("slow", "4 slow readers of 200 MB each", slow_readers(plan), [SLOW], no_process + large,
+                 is_fresh=True),
         Scenario("cancel", "Caller leaves a silent stream", cancel(plan), [GONE50, GONE99]),
         Scenario("memory", "Live streams at 1 token/s", memory(plan), resident, no_process, rounds=2, is_fresh=True),
         Scenario("cold", "Cold start", cold(plan), [COLD50, COLD99], no_process, rounds=3),
@@ -276,9 +280,9 @@ def all_scenarios(plan, has_tls, is_pinned, strace):
         wrapped = over_tls(requests(plan, "whole", 1000, 32)), over_tls(full_rate(plan, "stream", part=0.4))
         scenarios[12:12] = [
             Scenario("tls-whole", "TLS backend: whole small chat, 32 connections, 1,000/s", wrapped[0], whole,
-                     no_process + large),
+                     large),
             Scenario("tls-stream", "TLS backend: 32 streams at full rate, 1 event a write", wrapped[1], rate,
-                     no_process + large),
+                     large),
         ]
     if is_pinned:
         shared = on_one_processor(requests(plan, "whole", 1000)), on_one_processor(first)

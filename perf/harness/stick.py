@@ -30,7 +30,7 @@ class Stick:
         # The contender's and the next; where there are only two, the next is that of load and backend.
         self.two_cpus = f"{cpus[0]},{cpus[1]}" if self.is_pinned else None
         self.started = []
-        self.backend = self.backend_tls = None
+        self.backend = self.backend_tls = self.ca = None
 
     def spawn(self, command, cpu, env=None, log=None, output=subprocess.DEVNULL):
         """Starts a program on a processor; its output goes to a file if there is one."""
@@ -81,6 +81,7 @@ class Stick:
             raise Fault("perf-backend did not say where it listens")
         self.backend = addresses[0]
         self.backend_tls = addresses[1] if certificate else None
+        self.ca = certificate[0] if certificate else None
 
     def free_port(self):
         command = [self.programs["perf-load"], "free-port"]

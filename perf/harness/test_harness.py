@@ -46,7 +46,7 @@ class Table(unittest.TestCase):
 class Runner(contenders.Contender):
     """A contender without a program."""
 
-    address = None
+    address = ca = None
 
     def __init__(self, name, is_must):
         self.name, self.is_must, self.process = name, is_must, None

@@ -20,5 +20,6 @@ pub mod requests;
 pub mod scenario;
 pub mod slow;
 pub mod streams;
+pub mod tls;
 pub mod token;
 pub mod vectors;

@@ -9,13 +9,14 @@ use crate::incoming::Incoming;
 use crate::process::cpu_seconds;
 use crate::report::{Report, histogram};
 use crate::request::Request;
+use crate::tls::{self, Socket};
 use crate::{clock::unix_ns, scenario::Scenario};
 use hdrhistogram::Histogram;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::ClientConfig;
 
 /// One run's parameters.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The process whose processor time is read; none when the backend is called directly.
     pub pid: Option<u32>,
+    /// Whom to trust where the server speaks TLS.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// No answer of a measured run takes as long as this; a proxy that hangs ends the run with a fault.
@@ -118,7 +121,7 @@ fn connection(plan: &Plan, scenario: Scenario, n: u32, gap: Duration, go: &Go) -
 }
 
 fn warm(plan: &Plan, scenario: Scenario, n: u32) -> Result<Caller, String> {
-    let mut caller = Caller::connect(plan.address, plan.api, &plan.model, scenario)?;
+    let mut caller = Caller::connect(plan, scenario)?;
     for k in 0..WARM_UP.div_ceil(plan.connections) {
         caller.call(u64::from(n) << 32 | u64::from(k), Instant::now(), &mut Samples::new()?)?;
     }
@@ -149,7 +152,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 struct Caller {
-    stream: TcpStream,
+    stream: Box<dyn Socket>,
     request: Request,
     api: Api,
     scenario: Scenario,
@@ -158,12 +161,14 @@ struct Caller {
 }
 
 impl Caller {
-    fn connect(address: SocketAddr, api: Api, model: &str, scenario: Scenario) -> Result<Self, String> {
+    fn connect(plan: &Plan, scenario: Scenario) -> Result<Self, String> {
+        let (address, api) = (plan.address, plan.api);
         let fault = |e| format!("connect {address}: {e}");
         let stream = TcpStream::connect_timeout(&address, READ_TIMEOUT).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
         stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(fault)?;
-        let request = Request::new(api, model, scenario)?;
+        let stream = tls::wrap(stream, plan.tls.as_ref())?;
+        let request = Request::new(api, &plan.model, scenario)?;
         Ok(Self { stream, request, api, scenario, buf: vec![0; 64 * 1024], delays: histogram()? })
     }
 

@@ -7,17 +7,21 @@ use crate::incoming::Incoming;
 use crate::process::{cpu_seconds, rss_kib, wake_ups};
 use crate::report::{Report, histogram};
 use crate::request::Request;
+use crate::tls;
 use crate::{clock::unix_ns, scenario::Scenario};
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
 
 /// One run's parameters.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Plan {
     pub pid: Option<u32>,
     /// A file that is made when all live streams have started, so that another program can look at the same time.
     pub mark: Option<PathBuf>,
+    /// Whom to trust where the server speaks TLS.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// A run is over by then, whatever happened.
@@ -172,11 +178,11 @@ fn open(plan: &Plan, scenario: Scenario, shared: &Rc<Shared>) -> JoinSet<Result<
     let mut tasks = JoinSet::new();
     let begin = tokio::time::Instant::now();
     for n in 0..plan.streams {
-        let (address, api, model, shared) = (plan.address, plan.api, plan.model.clone(), Rc::clone(shared));
+        let (plan, shared) = (plan.clone(), Rc::clone(shared));
         let due = begin + Duration::from_secs_f64(f64::from(n) / plan.ramp.max(1.0));
         tasks.spawn_local(async move {
             sleep_until(due).await;
-            let read = stream(address, api, &model, scenario, &shared).await;
+            let read = stream(&plan, scenario, &shared).await;
             read.map_err(|fault| format!("stream {n}: {fault}"))
         });
     }
@@ -187,18 +193,31 @@ fn flatten(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<
     ended.unwrap_or_else(|e| Err(format!("a stream's task died: {e}")))
 }
 
-async fn stream(
-    address: SocketAddr,
-    api: Api,
-    model: &str,
+async fn stream(plan: &Plan, scenario: Scenario, shared: &Shared) -> Result<(), String> {
+    let address = plan.address;
+    let socket = TcpStream::connect(address).await.map_err(|e| format!("connect {address}: {e}"))?;
+    socket.set_nodelay(true).map_err(|e| format!("nodelay: {e}"))?;
+    match &plan.tls {
+        None => converse(socket, plan, scenario, shared).await,
+        Some(config) => {
+            let connecting = TlsConnector::from(Arc::clone(config)).connect(tls::host()?, socket);
+            let socket = connecting.await.map_err(|e| format!("TLS {address}: {e}"))?;
+            converse(socket, plan, scenario, shared).await
+        }
+    }
+}
+
+/// Writes the request and reads its answer.
+async fn converse(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    plan: &Plan,
     scenario: Scenario,
     shared: &Shared,
 ) -> Result<(), String> {
-    let mut socket = TcpStream::connect(address).await.map_err(|e| format!("connect {address}: {e}"))?;
-    socket.set_nodelay(true).map_err(|e| format!("nodelay: {e}"))?;
-    let request = Request::new(api, model, scenario)?;
+    let request = Request::new(plan.api, &plan.model, scenario)?;
     socket.write_all(request.bytes()).await.map_err(|e| format!("write: {e}"))?;
-    let mut incoming = Incoming::new(api, scenario, &request);
+    socket.flush().await.map_err(|e| format!("write: {e}"))?;
+    let mut incoming = Incoming::new(plan.api, scenario, &request);
     let mut buf = vec![0; 16 * 1024];
     loop {
         let len = socket.read(&mut buf).await.map_err(|e| format!("read: {e}"))?;

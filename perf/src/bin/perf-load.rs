@@ -3,21 +3,23 @@
 //! `perf/README.md` lists the modes and their flags. It calls loopback addresses only and every run has an end.
 
 use perf::args::{Args, free_port};
-use perf::{cancel, cold, requests, scenario, slow, streams};
+use perf::{cancel, cold, requests, scenario, slow, streams, tls};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::ClientConfig;
 
 const USAGE: &str = "\
-perf-load requests  --address A --api openai|ollama|ollama-0.7 --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P]
+perf-load requests  --address A --api openai|ollama|ollama-0.7 --model M [--connections 1] [--rate 200] [--seconds 2] [--pid P] [--ca PEM]
 perf-load live      --address A --api openai|ollama --model M --streams N [--ramp 2000] [--hold 3] [--settle 8] [--pid P] [--mark FILE]
-perf-load rate      --address A --api openai|ollama --model M --streams N [--pid P]
+perf-load rate      --address A --api openai|ollama --model M --streams N [--pid P] [--ca PEM]
 perf-load slow      --address A --api openai|ollama --model M --streams N --pid P [--hold 3]
 perf-load cancel    --address A --backend B --api openai|ollama [--runs 50]
 perf-load cold      --address A [--path /] [--runs 50] -- PROGRAM [ARGUMENT...]
 perf-load wait      --address A [--path /] [--seconds 10]
 perf-load free-port";
 
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 16] = [
     "address",
     "backend",
     "runs",
@@ -33,6 +35,7 @@ const FLAGS: [&str; 15] = [
     "pid",
     "path",
     "mark",
+    "ca",
 ];
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn run() -> Result<String, String> {
             rate: args.or("rate", 200.0)?,
             duration: seconds(&args, "seconds", 2.0)?,
             pid: args.maybe("pid")?,
+            tls: trusted(&args)?,
         }),
         "live" => {
             let (hold, settle) = (seconds(&args, "hold", 3.0)?, seconds(&args, "settle", 8.0)?);
@@ -103,7 +107,12 @@ fn plan(args: &Args) -> Result<streams::Plan, String> {
         ramp: args.or("ramp", 2000.0)?,
         pid: args.maybe("pid")?,
         mark: args.maybe("mark")?,
+        tls: trusted(args)?,
     })
+}
+
+fn trusted(args: &Args) -> Result<Option<Arc<ClientConfig>>, String> {
+    args.maybe::<String>("ca")?.map(|path| tls::trusting(&path)).transpose()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
