@@ -31,7 +31,7 @@ BUSY = ("cpu_busy_percent", "Processor of the contender, busy", "%", 1)
 LOAD_BUSY = ("load_busy_percent", "Processor of the load generator, busy", "%", 1)
 RSS = ("rss_live_kib", "Memory (RSS)", "MiB", 1024)
 PER_STREAM = ("rss_per_stream_kib", "Memory per stream (RSS, less that at rest)", "KiB", 1)
-FIGURES = [CPU_TOKEN, CALLS, WAKE_UPS, BYTES, BUSY, LOAD_BUSY, DELAY50, DELAY99, RSS, PER_STREAM]
+FIGURES = [TOKENS, CPU_TOKEN, CALLS, WAKE_UPS, BYTES, BUSY, LOAD_BUSY, DELAY50, DELAY99, RSS, PER_STREAM]
 
 
 def counts(descriptors):
