@@ -112,16 +112,22 @@ impl LineHead {
 
     /// The rest of the line, behind the text. `logprobs` is the inside of the array, left out when empty.
     pub fn end_text(&self, logprobs: &[u8], out: &mut BytesMut) {
-        let end: &[u8] = match self.endpoint {
-            Endpoint::Chat => b"\"},\"done\":false}\n",
-            Endpoint::Generate => b"\",\"done\":false}\n",
-        };
+        let end = self.text_end();
         if logprobs.is_empty() {
             return out.put_slice(end);
         }
         out.put_slice(end.strip_suffix(b"}\n").unwrap_or(end));
         put_list(",\"logprobs\":", logprobs, out);
         out.put_slice(b"}\n");
+    }
+
+    /// The rest of a line that has no more than its text.
+    #[must_use]
+    pub fn text_end(&self) -> &'static [u8] {
+        match self.endpoint {
+            Endpoint::Chat => b"\"},\"done\":false}\n",
+            Endpoint::Generate => b"\",\"done\":false}\n",
+        }
     }
 
     /// A line that carries something but does not end the answer.

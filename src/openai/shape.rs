@@ -18,7 +18,11 @@ const MAX_SHAPE_BYTES: usize = 2048;
 /// OpenAI pads its events to hide how long their texts are: a member that nobody reads, at the end of the event, holds
 /// another string each time.
 const BEFORE_PADDING: &[u8] = br#","obfuscation":"#;
-const BEHIND_PADDING: &[u8] = br#""}"#;
+const BEHIND_PADDING: &[u8] = b"\"}\n\n";
+
+/// What stands around an event that is one line in a stream.
+const FIELD: &[u8] = b"data: ";
+const BLANK_LINE: &[u8] = b"\n\n";
 
 /// Which member brings the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +33,14 @@ pub enum TextKind {
     Reasoning,
 }
 
-/// An event but for the inside of one string.
+/// An event but for the inside of one string, as it stands in a stream.
 #[derive(Debug, Default)]
 pub struct EventShape {
+    /// Begins with `FIELD`.
     before: Vec<u8>,
-    /// Empty while there is none: behind the string stands at least its quote.
+    /// Empty while there is none. Ends with `BLANK_LINE`, or with the opening quote of the padding.
     after: Vec<u8>,
-    /// What follows the padding, where `after` ends in its opening quote.
+    /// What follows the padding in a stream, where there is one: it ends with `BLANK_LINE` then.
     behind_padding: &'static [u8],
     /// The event is one line of data, so that it can be told from the stream itself.
     is_line: bool,
@@ -46,40 +51,29 @@ impl EventShape {
     #[must_use]
     #[inline]
     pub fn read<'a>(&self, event: &'a [u8]) -> Option<RawStr<'a>> {
+        let before = self.before.strip_prefix(FIELD)?;
+        let (after, behind) = match self.behind_padding.strip_suffix(BLANK_LINE) {
+            Some(behind) => (&self.after[..], behind),
+            None => (self.after.strip_suffix(BLANK_LINE)?, &b""[..]),
+        };
         // The end first: what differs from event to event stands there, behind the text.
-        let end = self.after.last_chunk::<16>().filter(|_| self.behind_padding.is_empty());
+        let end = after.last_chunk::<16>().filter(|_| behind.is_empty());
         if end.is_some_and(|end| event.last_chunk() != Some(end)) {
             return None;
         }
-        let (text, rest) = self.read_beginning(event)?;
+        let (text, _, rest) = read_beginning(event, before, after, behind)?;
         rest.is_empty().then_some(text)
     }
 
-    /// The same for an event that a stream goes on with, and what follows it there: the end of the event need not be
-    /// searched for. Only good where `stream` begins with an event.
+    /// The same for an event that a stream goes on with: the string, the stream from it on, and behind the event, whose
+    /// end need not be searched for. Only good where `stream` begins with an event.
     #[must_use]
-    #[inline]
-    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8])> {
+    #[inline(always)]
+    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8], &'a [u8])> {
         if !self.is_line {
             return None;
         }
-        let (text, rest) = self.read_beginning(stream.strip_prefix(b"data: ")?)?;
-        Some((text, rest.strip_prefix(b"\n\n")?))
-    }
-
-    #[inline(always)]
-    fn read_beginning<'a>(&self, event: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8])> {
-        if self.after.is_empty() {
-            return None;
-        }
-        let rest = skip(event, &self.before)?;
-        let (text, rest) = RawStr::before_quote(rest)?;
-        let mut rest = skip(rest, &self.after)?;
-        if !self.behind_padding.is_empty() {
-            rest = skip(RawStr::before_quote(rest)?.1, self.behind_padding)?;
-        }
-        // Without a text another member may speak in its place: that takes reading in full.
-        (!text.is_empty()).then_some((text, rest))
+        read_beginning(stream, &self.before, &self.after, self.behind_padding)
     }
 
     /// Remembers `event` but for `text`, which is a slice of it and the inside of a string there.
@@ -90,10 +84,18 @@ impl EventShape {
         if let (Some(before), Some(after)) = (event.get(..at), event.get(end..))
             && before.len() + after.len() <= MAX_SHAPE_BYTES
         {
+            self.before.reserve(FIELD.len() + before.len());
+            self.before.extend_from_slice(FIELD);
             self.before.extend_from_slice(before);
-            let padded = before_padding(after);
-            self.after.extend_from_slice(padded.unwrap_or(after));
-            self.behind_padding = if padded.is_some() { BEHIND_PADDING } else { b"" };
+            if let Some(padded) = before_padding(after) {
+                self.after.extend_from_slice(padded);
+                self.behind_padding = BEHIND_PADDING;
+            } else {
+                self.after.reserve(after.len() + BLANK_LINE.len());
+                self.after.extend_from_slice(after);
+                self.after.extend_from_slice(BLANK_LINE);
+                self.behind_padding = b"";
+            }
             // Between its tokens JSON may have line ends, where the lines of an event were joined.
             self.is_line = memchr2(b'\n', b'\r', event).is_none();
         }
@@ -109,9 +111,34 @@ impl EventShape {
 /// The end of an event up to the inside of its padding. A quote behind a comma opens a string, so what stands there is the
 /// member and its string.
 fn before_padding(after: &[u8]) -> Option<&[u8]> {
-    let inside = after.strip_suffix(BEHIND_PADDING)?;
+    let inside = after.strip_suffix(BEHIND_PADDING.strip_suffix(BLANK_LINE)?)?;
     let (before, _) = inside.split_at_checked(memrchr(b'"', inside)? + 1)?;
     before.strip_suffix(b"\"")?.ends_with(BEFORE_PADDING).then_some(before)
+}
+
+/// The string between `before` and `after`, the text from it on, and what follows `after`, or the padding and what is
+/// `behind_padding` where that is not empty.
+#[inline(always)]
+fn read_beginning<'a>(
+    event: &'a [u8],
+    before: &[u8],
+    after: &[u8],
+    behind_padding: &[u8],
+) -> Option<(RawStr<'a>, &'a [u8], &'a [u8])> {
+    let from_text = skip(event, before)?;
+    let (text, rest) = RawStr::before_quote(from_text)?;
+    let mut rest = skip(rest, after)?;
+    if !behind_padding.is_empty() {
+        rest = skip_padding(rest, behind_padding)?;
+    }
+    // Without a text another member may speak in its place: that takes reading in full.
+    (!text.is_empty()).then_some((text, from_text, rest))
+}
+
+/// Apart, so that the usual way has the registers to itself.
+#[inline(never)]
+fn skip_padding<'a>(rest: &'a [u8], behind: &[u8]) -> Option<&'a [u8]> {
+    skip(RawStr::before_quote(rest)?.1, behind)
 }
 
 /// What follows `expected` in a text that begins with it.
@@ -139,11 +166,16 @@ impl TextShape {
 
     /// The same for an event that a stream goes on with, as [`EventShape::read_next`] takes it.
     #[must_use]
+    #[inline(always)]
+    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(RawStr<'a>, &'a [u8], &'a [u8])> {
+        self.kind.and_then(|_| self.shape.read_next(stream))
+    }
+
+    /// Which member brings the text of such an event; `None` while none was learnt.
+    #[must_use]
     #[inline]
-    pub fn read_next<'a>(&self, stream: &'a [u8]) -> Option<(TextKind, RawStr<'a>, &'a [u8])> {
-        let kind = self.kind?;
-        let (text, rest) = self.shape.read_next(stream)?;
-        Some((kind, text, rest))
+    pub fn kind(&self) -> Option<TextKind> {
+        self.kind
     }
 
     /// Remembers an event that was read in full, when a text was all it said.
@@ -230,8 +262,9 @@ mod tests {
         let shape = learnt(&known);
         let stream = |event: &str| format!("data: {event}\n\ndata: more");
         let next = stream(&event("content", r#"\n\u00e9\"b"#, ""));
-        let (kind, text, rest) = shape.read_next(next.as_bytes()).unwrap();
-        assert_eq!((kind, text.raw()), (TextKind::Content, &br#"\n\u00e9\"b"#[..]));
+        let (text, from_text, rest) = shape.read_next(next.as_bytes()).unwrap();
+        assert_eq!((shape.kind(), text.raw()), (Some(TextKind::Content), &br#"\n\u00e9\"b"#[..]));
+        assert!(from_text.starts_with(text.raw()) && from_text.ends_with(rest));
         assert_eq!(rest, b"data: more");
         for other in [
             stream(&event("content", "b", "\n")),

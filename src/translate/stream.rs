@@ -205,29 +205,62 @@ impl StreamTranslator {
 
     fn take_events(&mut self, mut events: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
         while self.answer.state != State::Done {
-            if events.is_empty() && self.decoder.is_between_events() {
-                break;
+            if self.decoder.is_between_events() {
+                if let Some((kind, text)) = self.answer.take_alike(&mut events, out) {
+                    self.answer.text(kind, text, b"", out);
+                    self.answer.check_kept()?;
+                    continue;
+                }
+                if events.is_empty() {
+                    break;
+                }
             }
-            if self.answer.repeats
-                && self.answer.state == State::Answering
-                && self.decoder.is_between_events()
-                && let Some((kind, text, rest)) = self.answer.shape.read_next(events)
-            {
-                self.answer.text(kind, text, b"", out);
-                events = rest;
-            } else {
-                let Some(event) = self.decoder.next_event(&mut events)? else { break };
-                self.answer.take_event(event, out)?;
-            }
-            if self.answer.output.kept_bytes() > MAX_DOCUMENT_BYTES {
-                return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one answer"));
-            }
+            let Some(event) = self.decoder.next_event(&mut events)? else { break };
+            self.answer.take_event(event, out)?;
+            self.answer.check_kept()?;
         }
         Ok(())
     }
 }
 
 impl Translation {
+    /// Takes the events that `events` begins with, as long as nothing but their texts tells them from the last one. Gives
+    /// the text of one that asks for more than a line with it.
+    #[inline(never)]
+    fn take_alike<'i>(
+        &mut self,
+        events: &mut &'i [u8],
+        out: &mut BytesMut,
+    ) -> Option<(TextKind, RawStr<'i>)> {
+        let kind = self.shape.kind().filter(|_| self.repeats && self.state == State::Answering)?;
+        let is_tagged = kind == TextKind::Content && self.tags.reads();
+        let is_dropped = kind == TextKind::Reasoning && self.drops_thinking;
+        let mut lines = if is_tagged || is_dropped { None } else { self.output.plain_lines(kind) };
+        let (mut left, mut count) = (*events, 0);
+        let mut asks_more = None;
+        while let Some((text, from_text, rest)) = self.shape.read_next(left) {
+            left = rest;
+            if !lines.as_mut().is_some_and(|lines| lines.push(text, from_text, out)) {
+                asks_more = Some((kind, text));
+                break;
+            }
+            count += 1;
+        }
+        *events = left;
+        if count > 0 {
+            self.output.clock.token();
+            self.deltas += count;
+        }
+        asks_more
+    }
+
+    fn check_kept(&self) -> Result<(), Fault> {
+        if self.output.kept_bytes() > MAX_DOCUMENT_BYTES {
+            return Err(Fault::TooMuch(MAX_DOCUMENT_BYTES, "bytes in one answer"));
+        }
+        Ok(())
+    }
+
     fn take_event(&mut self, event: SseEvent<'_>, out: &mut BytesMut) -> Result<(), Fault> {
         let data = event.data.trim_ascii();
         if event.name == b"error" {

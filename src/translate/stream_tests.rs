@@ -59,6 +59,39 @@ fn each_line_has_its_own_time_and_kind() {
     }
 }
 
+/// Events that are alike take a way of their own, by the length of their texts and what stands in them.
+#[test]
+fn a_text_of_any_length_makes_its_line() {
+    let texts: Vec<String> = (1..40)
+        .map(|len| "abcdefgh".repeat(5)[..len].to_string())
+        .chain((1..40).map(|len| format!("{}\\n", "x".repeat(len))))
+        .chain((1..20).map(|len| "\u{e9}".repeat(len)))
+        .chain([r"\u4f60", r"a\u00e9", r"x\\ud83d", r#"\""#].map(str::to_string))
+        .chain((200..300).map(|len| "y".repeat(len)))
+        .collect();
+    for member in ["content", "reasoning"] {
+        let events: Vec<String> =
+            texts.iter().map(|text| delta(&format!(r#"{{"{member}":"{text}"}}"#))).collect();
+        let said = |text: &str| match member {
+            "content" => format!("\"{text}\""),
+            _ => format!("\"\",\"thinking\":\"{text}\""),
+        };
+        let expected: String = texts.iter().map(|text| format!(
+            "{{\"model\":\"m\",\"created_at\":\"1970-01-01T00:00:00.000000002Z\",\"message\":{{\"role\":\"assistant\",\"content\":{}}},\"done\":false}}\n",
+            said(text)
+        )).collect();
+        let (lines, _) = translate(&events.concat());
+        assert_eq!(lines, expected);
+        // Half a pair waits for the other half, in whatever line that comes.
+        let halves =
+            [delta(&format!(r#"{{"{member}":"a\ud83d"}}"#)), delta(&format!(r#"{{"{member}":"\ude00b"}}"#))];
+        let (lines, _) = translate(&[&events[..2], &halves, &events[..2]].concat().concat());
+        let told: Vec<&str> = lines.lines().collect();
+        assert!(told[2].contains(&said("a")) && told[3].contains(&said(r"\ud83d\ude00b")), "{lines}");
+        assert!(told[4].contains(&said("a")) && told[5].contains(&said("ab")), "{lines}");
+    }
+}
+
 /// What the lines say: content, thinking in angle brackets, calls, the reason; or the fault.
 fn said(text: &str) -> String {
     let (lines, fault) = translate(text);

@@ -37,6 +37,12 @@ impl<'a> RawStr<'a> {
         self.raw.is_empty()
     }
 
+    /// Whether a backslash stands in it.
+    #[must_use]
+    pub fn is_escaped(self) -> bool {
+        self.escaped
+    }
+
     /// Whether every byte is ASCII.
     #[must_use]
     pub fn is_ascii(self) -> bool {
