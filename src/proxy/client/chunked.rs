@@ -89,10 +89,33 @@ impl ChunkedDecoder {
                 }
                 return Ok(Some(data));
             }
-            *input = rest;
-            self.at = self.step(*byte)?;
+            if !self.skip_between(input) {
+                *input = rest;
+                self.at = self.step(*byte)?;
+            }
         }
         Ok(None)
+    }
+
+    /// Takes what nearly always stands between the data of two chunks, where all of it is in the input. `false`: nothing
+    /// was taken, and [`step`](Self::step) tells what the next byte is.
+    #[inline]
+    fn skip_between(&mut self, input: &mut &[u8]) -> bool {
+        if self.at == At::DataCr
+            && let Some(rest) = input.strip_prefix(b"\r\n")
+        {
+            self.at = At::Size;
+            *input = rest;
+        } else if self.at == At::Size
+            && let Some((size, rest)) = size_line(input)
+        {
+            self.left = size;
+            self.at = if size == 0 { At::TrailerStart } else { At::Data };
+            *input = rest;
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Whether the last chunk was read, and what follows it.
@@ -132,6 +155,23 @@ impl ChunkedDecoder {
         self.ignored += 1;
         if self.ignored > MAX_IGNORED_BYTES { Err(ChunkedError::TooMuchIgnored) } else { Ok(next) }
     }
+}
+
+/// The size that a line of nothing but up to eight digits says, and what follows the line.
+#[inline]
+fn size_line(input: &[u8]) -> Option<(u64, &[u8])> {
+    let mut size = 0;
+    for (len, byte) in input.iter().enumerate().take(9) {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\r' if len > 0 => return Some((size, input.get(len..)?.strip_prefix(b"\r\n")?)),
+            _ => return None,
+        };
+        size = size << 4 | u64::from(digit);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -205,11 +245,12 @@ mod tests {
         #[test]
         fn any_cut_gives_the_same_data(
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+            extension in proptest::sample::select(vec!["", ";x=\"y\"", " "]),
             cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..8),
         ) {
             let mut body = Vec::new();
             for chunk in &chunks {
-                body.extend_from_slice(format!("{:X};x=\"y\"\r\n", chunk.len()).as_bytes());
+                body.extend_from_slice(format!("{:X}{extension}\r\n", chunk.len()).as_bytes());
                 body.extend_from_slice(chunk);
                 body.extend_from_slice(b"\r\n");
             }
@@ -219,6 +260,22 @@ mod tests {
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &body[cut[0]..cut[1]]).collect();
             prop_assert_eq!(decoded(&pieces).unwrap(), (chunks.concat(), b"rest".to_vec(), true));
+        }
+
+        /// Chunked or not: byte by byte, every byte goes through [`ChunkedDecoder::step`].
+        #[test]
+        fn whole_lines_are_taken_as_their_bytes_are(
+            tokens in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "1", "2", "a", "F", "0", "00000003", "000000003", "\r\n", "\r", "\n", ";", "x", "abc",
+                    "1\r\nx\r\n", "2\r\nxy\r\n", "0\r\n", "ffffffff\r\n", "\r\n\r\n",
+                ]),
+                0..12,
+            ),
+        ) {
+            let body = tokens.concat().into_bytes();
+            let bytes: Vec<&[u8]> = body.chunks(1).collect();
+            prop_assert_eq!(decoded(&[&body]), decoded(&bytes));
         }
     }
 }
