@@ -37,6 +37,8 @@ pub(super) struct Output {
 const SHORT_BYTES: usize = 16;
 /// The same for the end of a line.
 const END_BYTES: usize = 32;
+/// `2026-11-22T00:00:00.123456789Z`
+const LONGEST_TIME: usize = 30;
 /// Behind a text up to this no line is too long, whatever its bytes grow to.
 const PLAIN_BYTES: usize = 256;
 
@@ -189,7 +191,11 @@ impl Output {
         let place = self.line.get_mut(self.head.created_at(created_at.len()));
         match (self.begun_for, place) {
             (Some((before, _)), Some(place)) if before == kind && self.created_at_len == created_at.len() => {
-                place.copy_from_slice(created_at);
+                // Nearly always of this length, with which the copy takes no call.
+                match (place.first_chunk_mut::<LONGEST_TIME>(), created_at.first_chunk()) {
+                    (Some(place), Some(created_at)) => *place = *created_at,
+                    _ => place.copy_from_slice(created_at),
+                }
             }
             _ => {
                 self.line.clear();
