@@ -314,7 +314,7 @@ fn an_answer_costs_so_many_allocations() {
     let (lines, whole) = (exchanges::wanted(true), exchanges::wanted(false));
     let table = [
         ("lines", &lines, exchanges::stream("vllm", false, Cut::Events(1)), 8),
-        ("lines, read in full", &lines, exchanges::stream("openai", true, Cut::Events(1)), 9),
+        ("lines, read in full", &lines, exchanges::stream("openai", true, Cut::Events(1)), 10),
         ("16 lines a read", &lines, exchanges::stream("vllm", false, Cut::Events(16)), 11),
         ("one object", &whole, exchanges::stream("vllm", false, Cut::Events(1)), 20),
     ];

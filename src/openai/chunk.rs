@@ -4,7 +4,7 @@
 //! backends send any of the three where another was asked for. Members that mean nothing here are passed over by their
 //! structure, whatever they hold. Only choice 0 counts; of two equal members the last wins.
 
-use crate::wire::{JsonError, KEY_BYTES, Kind, RawJson, RawStr, Scanner};
+use crate::wire::{JsonError, KEY_BYTES, Kind, RawJson, RawStr, Scanner, are_equal};
 
 /// Why the model stopped, as far as an Ollama client can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,43 +81,60 @@ impl<'a> ChatCompletionChunk<'a> {
     /// # Errors
     /// When it is not one complete JSON object.
     pub fn read(text: &'a [u8]) -> Result<Self, JsonError> {
-        let mut chunk = ChatCompletionChunk::default();
-        // Members that make an object without choices an error report.
-        let (mut speaks, mut has_choices, mut choice) = (false, false, None);
         let mut scanner = Scanner::new(text);
-        let mut scratch = [0; KEY_BYTES];
         scanner.begin_object()?;
+        let mut chunk = ChatCompletionChunk::default();
+        chunk.read_members(scanner, false)?;
+        Ok(chunk)
+    }
+
+    /// Reads the members that follow, from the value of `choices` on where that is what comes first. Gives where that
+    /// value begins, when no member before it said anything.
+    fn read_members(
+        &mut self,
+        mut scanner: Scanner<'a>,
+        is_at_choices: bool,
+    ) -> Result<Option<usize>, JsonError> {
+        // Members that make an object without choices an error report.
+        let (mut speaks, mut has_choices) = (false, false);
+        let mut choices = FirstChoice::default();
+        let mut choices_at = None;
+        let mut scratch = [0; KEY_BYTES];
+        if is_at_choices {
+            has_choices = choices.read(&mut scanner)?;
+        }
         while let Some(key) = scanner.next_key()? {
             match key.lookup(&mut scratch) {
                 b"choices" => {
-                    choice = None;
-                    has_choices = scanner.kind()? == Kind::Array;
-                    if has_choices {
-                        choice = first_choice(&mut scanner)?;
-                    } else {
-                        scanner.value()?;
-                    }
+                    let says_nothing = !speaks && !has_choices && self.says_nothing();
+                    choices_at = choices_at.or(says_nothing.then(|| scanner.offset()));
+                    has_choices = choices.read(&mut scanner)?;
                 }
-                b"usage" => chunk.read_usage(scanner.value()?)?,
-                b"timings" => chunk.timings = read_timings(scanner.value()?)?,
-                b"error" => chunk.is_error |= says_error(scanner.value()?),
+                b"usage" => self.read_usage(scanner.value()?)?,
+                b"timings" => self.timings = read_timings(scanner.value()?)?,
+                b"error" => self.is_error |= says_error(scanner.value()?),
                 b"message" | b"detail" => speaks |= scanner.value()?.kind() != Kind::Null,
                 b"object" | b"type" => {
                     let value = scanner.value()?;
-                    chunk.is_error |= value.bytes() == b"\"error\"";
+                    self.is_error |= value.bytes() == b"\"error\"";
                 }
                 _ => scanner.skip()?,
             }
         }
         scanner.end()?;
-        chunk.is_error |= speaks && !has_choices;
-        if let Some(choice) = choice {
-            chunk.take_choice(choice);
+        self.is_error |= speaks && !has_choices;
+        if choices.is_found {
+            self.take_choice(&choices.choice);
         }
-        Ok(chunk)
+        Ok(choices_at)
     }
 
-    fn take_choice(&mut self, choice: Choice<'a>) {
+    /// Whether what was read of it so far is as if nothing was.
+    fn says_nothing(&self) -> bool {
+        !self.is_error && self.usage == Usage::default() && self.timings == Timings::default()
+    }
+
+    fn take_choice(&mut self, choice: &Choice<'a>) {
         self.has_choice = true;
         self.is_message = choice.delta.is_none() && (choice.message.is_some() || choice.text.is_some());
         self.delta = choice.delta.or(choice.message).unwrap_or_default();
@@ -141,22 +158,82 @@ impl<'a> ChatCompletionChunk<'a> {
     }
 }
 
-/// The choice with index 0, or the first that has none.
-#[inline]
-fn first_choice<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Choice<'a>>, JsonError> {
-    let mut first = None;
-    scanner.begin_array()?;
-    while scanner.next_element()? {
-        if scanner.kind()? != Kind::Object {
-            scanner.value()?;
-            continue;
+/// Reads the chunks of one stream: their beginnings are the same up to `choices`, and are read once.
+///
+/// Why this is sound: where the bytes are the same, the scanner is at the same place of the grammar behind them, and what
+/// the members there say was read before: nothing.
+#[derive(Debug, Default)]
+pub struct ChunkReader {
+    /// The beginning of the last chunk, up to the value of `choices`.
+    head: Vec<u8>,
+}
+
+/// A longer beginning is not kept.
+const MAX_HEAD_BYTES: usize = 2048;
+
+impl ChunkReader {
+    /// What [`ChatCompletionChunk::read`] gives. Its beginning is kept where others like it are expected.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn read<'a>(
+        &mut self,
+        text: &'a [u8],
+        expects_more: bool,
+    ) -> Result<ChatCompletionChunk<'a>, JsonError> {
+        let mut chunk = ChatCompletionChunk::default();
+        if !self.head.is_empty()
+            && text.get(..self.head.len()).is_some_and(|head| are_equal(head, &self.head))
+        {
+            chunk.read_members(Scanner::at_value(text, self.head.len(), 1), true)?;
+            return Ok(chunk);
         }
-        let choice = Choice::read(scanner)?;
-        if choice.index == 0 && first.is_none() {
-            first = Some(choice);
+        let mut scanner = Scanner::new(text);
+        scanner.begin_object()?;
+        let choices_at = chunk.read_members(scanner, false)?;
+        if let Some(head) = choices_at
+            .filter(|_| expects_more)
+            .and_then(|at| text.get(..at))
+            .filter(|head| head.len() <= MAX_HEAD_BYTES)
+        {
+            self.head.clear();
+            self.head.extend_from_slice(head);
         }
+        Ok(chunk)
     }
-    Ok(first)
+}
+
+/// The choice with index 0, or the first that has none.
+#[derive(Default)]
+struct FirstChoice<'a> {
+    choice: Choice<'a>,
+    is_found: bool,
+}
+
+impl<'a> FirstChoice<'a> {
+    /// Reads it out of the list that comes next. Whether that is one.
+    fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<bool, JsonError> {
+        if std::mem::take(&mut self.is_found) {
+            self.choice = Choice::default();
+        }
+        if scanner.kind()? != Kind::Array {
+            scanner.value()?;
+            return Ok(false);
+        }
+        scanner.begin_array()?;
+        while scanner.next_element()? {
+            if self.is_found || scanner.kind()? != Kind::Object {
+                scanner.value()?;
+                continue;
+            }
+            self.choice.read(scanner)?;
+            self.is_found = self.choice.index == 0;
+            if !self.is_found {
+                self.choice = Choice::default();
+            }
+        }
+        Ok(true)
+    }
 }
 
 #[derive(Default)]
@@ -173,36 +250,36 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     #[inline]
-    fn read(scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
-        let mut choice = Choice::default();
+    fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
         let mut scratch = [0; KEY_BYTES];
         scanner.begin_object()?;
         while let Some(key) = scanner.next_key()? {
             match key.lookup(&mut scratch) {
-                b"index" => choice.index = number(scanner.value()?).unwrap_or(0),
-                b"delta" => choice.delta = Delta::read(scanner)?,
-                b"message" => choice.message = Delta::read(scanner)?,
-                b"text" => choice.text = scanner.value()?.as_str(),
-                b"finish_reason" => choice.finish_reason = FinishReason::read(scanner.value()?),
-                b"logprobs" => choice.logprobs = token_logprobs(scanner.value()?)?,
-                b"usage" if scanner.kind()? == Kind::Object => choice.usage = Usage::read(scanner.value()?)?,
-                b"error" => choice.is_error = says_error(scanner.value()?),
+                b"index" => self.index = number(scanner.value()?).unwrap_or(0),
+                b"delta" => Delta::read(&mut self.delta, scanner)?,
+                b"message" => Delta::read(&mut self.message, scanner)?,
+                b"text" => self.text = scanner.value()?.as_str(),
+                b"finish_reason" => self.finish_reason = FinishReason::read(scanner.value()?),
+                b"logprobs" => self.logprobs = token_logprobs(scanner.value()?)?,
+                b"usage" if scanner.kind()? == Kind::Object => self.usage = Usage::read(scanner.value()?)?,
+                b"error" => self.is_error = says_error(scanner.value()?),
                 _ => scanner.skip()?,
             }
         }
-        Ok(choice)
+        Ok(())
     }
 }
 
 impl<'a> Delta<'a> {
     /// `None` where the member is no object. A member of another kind than expected is an absent one.
     #[inline]
-    fn read(scanner: &mut Scanner<'a>) -> Result<Option<Self>, JsonError> {
+    fn read(place: &mut Option<Self>, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
         if scanner.kind()? != Kind::Object {
             scanner.value()?;
-            return Ok(None);
+            *place = None;
+            return Ok(());
         }
-        let mut delta = Delta::default();
+        let delta = place.insert(Delta::default());
         let mut scratch = [0; KEY_BYTES];
         let mut reasoning = RawStr::default();
         scanner.begin_object()?;
@@ -236,7 +313,7 @@ impl<'a> Delta<'a> {
         let is_said = !delta.reasoning.is_empty();
         delta.reasoning_details =
             delta.reasoning_details.filter(|details| !is_said && !details.is_empty_container());
-        Ok(Some(delta))
+        Ok(())
     }
 }
 
@@ -300,6 +377,9 @@ fn says_error(value: RawJson<'_>) -> bool {
 
 /// A count, as far as a signed 64-bit reader can take it. Some backends write `12.0`; a fraction is cut off.
 fn number(value: RawJson<'_>) -> Option<u64> {
+    if let [digit @ b'0'..=b'9'] = value.bytes() {
+        return Some(u64::from(digit - b'0'));
+    }
     let text = std::str::from_utf8(value.bytes()).ok().filter(|_| value.kind() == Kind::Number)?;
     let float = || text.parse::<f64>().ok().filter(|count| *count >= 0.0).map(|count| count as u64);
     text.parse().ok().or_else(float).map(|count: u64| count.min(i64::MAX as u64))
@@ -385,6 +465,44 @@ mod tests {
     #[test]
     fn the_last_of_two_equal_members_wins() {
         assert_eq!(content(r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#), "b");
+    }
+
+    /// Whatever a stream's chunk before was, each reads as it does alone.
+    #[test]
+    fn a_chunk_behind_another_reads_as_alone() {
+        let choices = |text: &str| format!(r#""choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]"#);
+        let mut texts = vec!["{}".to_string(), r#"{"choices":[]}"#.to_string(), r#"{"choices":"#.to_string()];
+        for before in [
+            r#""id":"a","#,
+            r#""id":"b","object":"x","#,
+            r#""object":"error","#,
+            r#""usage":{"prompt_tokens":3},"#,
+            r#""timings":{"prompt_ms":1},"#,
+            r#""message":"m","#,
+            r#""error":"e","#,
+            r#""choices":[{"delta":{"content":"x"}}],"#,
+            r#""choices":null,"#,
+        ] {
+            for behind in
+                ["", r#","usage":{"prompt_tokens":4}"#, r#","error":1"#, r#","choices":null"#, "]", ","]
+            {
+                texts.extend(["a", "b"].map(|text| format!("{{{before}{}{behind}}}", choices(text))));
+            }
+            texts.push(format!("{{{before}\"choices\":null}}"));
+            texts.push(format!(
+                "{{{before}\"choices\":[{{\"index\":1}},7,{{\"text\":\"t\"}},{{\"text\":\"u\"}}]}}"
+            ));
+        }
+        for first in &texts {
+            let mut reader = ChunkReader::default();
+            let _ = reader.read(first.as_bytes(), true);
+            for text in &texts {
+                let mut reader = ChunkReader { head: reader.head.clone() };
+                let expected = ChatCompletionChunk::read(text.as_bytes());
+                assert_eq!(reader.read(text.as_bytes(), true), expected, "{first} {text}");
+                assert_eq!(reader.read(text.as_bytes(), true), expected, "{text} twice");
+            }
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod shape;
 mod wait;
 
 pub use cause::Cause;
-pub use chunk::{ChatCompletionChunk, Delta, FinishReason, Timings, Usage};
+pub use chunk::{ChatCompletionChunk, ChunkReader, Delta, FinishReason, Timings, Usage};
 pub use demand::Demands;
 pub use dialect::{Dialect, KeyHeader, Parameter, Parameters, Profile, Thought, profiles_markdown};
 pub use embedding::{Embedding, EmbeddingInput, EmbeddingRequest, Norm, Values};

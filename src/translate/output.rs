@@ -135,6 +135,13 @@ impl Output {
     /// A piece of text or reasoning. `logprobs` is the inside of the array, empty when there is none.
     #[inline]
     pub(super) fn text(&mut self, kind: TextKind, text: RawStr<'_>, logprobs: &[u8], out: &mut BytesMut) {
+        if logprobs.is_empty()
+            && !text.is_empty()
+            && let Some(mut lines) = self.plain_lines(kind)
+            && lines.push(text, text.raw(), out)
+        {
+            return;
+        }
         let (text, half) = text.split_trailing_high_surrogate();
         let held = match &mut self.halves {
             [content, _] if kind == TextKind::Content => content,

@@ -17,7 +17,9 @@ use super::parts::{each_reasoning, each_text};
 use super::think_tags::{TagReader, ThinkTags};
 use super::tools::ToolCallAssembler;
 use crate::ollama::{DoneReason, Endpoint, LineHead, Think, Timestamp, Timing};
-use crate::openai::{ApiError, ChatCompletionChunk, FinishReason, TextKind, TextShape, Timings, Usage};
+use crate::openai::{
+    ApiError, ChatCompletionChunk, ChunkReader, FinishReason, TextKind, TextShape, Timings, Usage,
+};
 use crate::wire::{JsonError, JsonErrorKind, RawJson, RawStr, Scanner, SseDecoder, SseEvent};
 use bytes::BytesMut;
 use std::time::Duration;
@@ -86,9 +88,12 @@ pub struct StreamTranslator {
 #[derive(Debug)]
 struct Translation {
     state: State,
+    reader: ChunkReader,
     shape: TextShape,
     /// The last event of text was alike to the one before: the next is expected to be. Padded events never are.
     repeats: bool,
+    /// How many events one after the other had to be read in full.
+    misses: u32,
     tags: TagReader,
     tools: ToolCallAssembler,
     keepsakes: Vec<Keepsake>,
@@ -112,8 +117,10 @@ impl StreamTranslator {
         let head = LineHead::new(wanted.endpoint, wanted.model);
         let answer = Translation {
             state: State::Opening,
+            reader: ChunkReader::default(),
             shape: TextShape::default(),
             repeats: false,
+            misses: 0,
             tags: TagReader::new(wanted.think_tags),
             tools: ToolCallAssembler::default(),
             keepsakes: Vec::new(),
@@ -280,16 +287,23 @@ impl Translation {
             && let Some((kind, text)) = self.shape.read(data)
         {
             self.repeats = true;
+            self.misses = 0;
             self.text(kind, text, b"", out);
             return Ok(());
         }
         if self.state == State::Answering && self.tools.push_alike(data)? {
             return Ok(());
         }
-        let chunk = ChatCompletionChunk::read(data)
+        let chunk = self
+            .reader
+            .read(data, self.misses >= 2)
             .map_err(|error| reported_in_a_list(data).unwrap_or_else(|| not_a_chunk(error)))?;
         self.take_chunk(&chunk, data, out)?;
-        self.shape.learn(data, &chunk);
+        // Where the last ones were learnt in vain, the next will be too: only now and then one is tried again.
+        if self.misses < 4 || self.misses.is_multiple_of(32) {
+            self.shape.learn(data, &chunk);
+        }
+        self.misses = self.misses.saturating_add(1);
         self.repeats = false;
         Ok(())
     }

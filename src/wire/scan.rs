@@ -153,6 +153,14 @@ impl<'a> Scanner<'a> {
         Scanner { text, at: 0, depth: 0, fresh: false }
     }
 
+    /// A reader at the value that begins at `at` inside of `depth` containers: good where one that read `text` from its
+    /// start would be there.
+    #[must_use]
+    #[inline(always)]
+    pub fn at_value(text: &'a [u8], at: usize, depth: u32) -> Self {
+        Scanner { text, at, depth, fresh: false }
+    }
+
     /// How many bytes have been read.
     #[must_use]
     pub fn offset(&self) -> usize {
