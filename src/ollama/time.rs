@@ -77,7 +77,8 @@ impl Default for TimestampText {
 }
 
 impl TimestampText {
-    /// Makes it the text of `time`.
+    /// Makes it the text of `time`. Not inlined: it would take the registers of what writes the lines.
+    #[inline(never)]
     pub fn set(&mut self, time: Timestamp) {
         let (second, ns) = (time.unix_ns / 1_000_000_000, time.unix_ns % 1_000_000_000);
         let Some((whole, fraction)) = self.text.split_first_chunk_mut::<TO_THE_SECOND>() else { return };
@@ -118,14 +119,14 @@ fn to_the_second(seconds: u64) -> [u8; TO_THE_SECOND] {
 
 /// The eight digits of a number, the first in the lowest byte: all are made at once, since every read of a stream needs
 /// them. The number is split into halves, those into pairs, and those into digits; what is multiplied with is the inverse
-/// of 100 and of 10, precise enough for what can stand there.
+/// of 100 and of 10, precise enough for what can stand there. Nothing of it can overflow, so nothing is checked.
 #[inline]
 fn eight_digits(number: u32) -> u64 {
     let halves = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
-    let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
-    let pairs = hundreds | (halves - hundreds * 100) << 16;
-    let tens = ((pairs * 103) >> 10) & 0x000F_000F_000F_000F;
-    tens | (pairs - tens * 10) << 8
+    let hundreds = (halves.wrapping_mul(10_486) >> 20) & 0x7F_0000_007F;
+    let pairs = hundreds | halves.wrapping_sub(hundreds.wrapping_mul(100)) << 16;
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000F_000F_000F_000F;
+    tens | pairs.wrapping_sub(tens.wrapping_mul(10)) << 8
 }
 
 /// The last digits of a number.
