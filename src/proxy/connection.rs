@@ -4,9 +4,10 @@ use super::app::CutOff;
 use super::client_io::{ClientIo, Handover};
 use super::server::Handler;
 use super::streaming::Streaming;
-use hyper::Version;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::TokioTimer;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -28,8 +29,9 @@ pub(super) async fn serve_connection(stream: TcpStream, handler: Handler, stoppi
     let mut io = ClientIo::new(stream, handover.clone());
     let mut stopped = pin!(stopping.notified());
     loop {
-        let service = service_fn(|request| {
-            let is_chunked = hyper::Request::version(&request) == Version::HTTP_11;
+        let service = service_fn(|request: Request<Incoming>| {
+            // Chunks came with that version.
+            let is_chunked = request.version() == Version::HTTP_11;
             let (answering, handover) = (handler(request), handover.clone());
             async move {
                 let reply = answering.await;

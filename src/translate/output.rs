@@ -213,7 +213,7 @@ impl Output {
                     TextKind::Reasoning => self.head.begin_thinking(created_at, &mut self.line),
                 }
                 self.text_at = self.line.len();
-                self.line.put_bytes(0, SHORT_BYTES + END_BYTES);
+                self.line.extend_from_slice(&[0; SHORT_BYTES + END_BYTES]);
             }
         }
         self.begun_for = Some((kind, self.clock.now));

@@ -213,9 +213,7 @@ impl StreamTranslator {
     fn take_events(&mut self, mut events: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
         while self.answer.state != State::Done {
             if self.decoder.is_between_events() {
-                if let Some((kind, text)) = self.answer.take_alike(&mut events, out) {
-                    self.answer.text(kind, text, b"", out);
-                    self.answer.check_kept()?;
+                if self.answer.take_alike(&mut events, out)? {
                     continue;
                 }
                 if events.is_empty() {
@@ -232,23 +230,28 @@ impl StreamTranslator {
 
 impl Translation {
     /// Takes the events that `events` begins with, as long as nothing but their texts tells them from the last one. Gives
-    /// the text of one that asks for more than a line with it.
+    /// whether it stopped at a text that asked for more than a line with it, so that others like the last may follow.
     #[inline(never)]
-    fn take_alike<'i>(
-        &mut self,
-        events: &mut &'i [u8],
-        out: &mut BytesMut,
-    ) -> Option<(TextKind, RawStr<'i>)> {
-        let kind = self.shape.kind().filter(|_| self.repeats && self.state == State::Answering)?;
+    fn take_alike(&mut self, events: &mut &[u8], out: &mut BytesMut) -> Result<bool, Fault> {
+        let learnt = self.shape.kind().filter(|_| self.repeats && self.state == State::Answering);
+        let Some(kind) = learnt else { return Ok(false) };
         let is_tagged = kind == TextKind::Content && self.tags.reads();
         let is_dropped = kind == TextKind::Reasoning && self.drops_thinking;
-        let mut lines = if is_tagged || is_dropped { None } else { self.output.plain_lines(kind) };
+        let lines = if is_tagged || is_dropped { None } else { self.output.plain_lines(kind) };
+        let Some(mut lines) = lines else {
+            while let Some((text, _, rest)) = self.shape.read_next(events) {
+                *events = rest;
+                self.text(kind, text, b"", out);
+                self.check_kept()?;
+            }
+            return Ok(false);
+        };
         let (mut left, mut count) = (*events, 0);
         let mut asks_more = None;
         while let Some((text, from_text, rest)) = self.shape.read_next(left) {
             left = rest;
-            if !lines.as_mut().is_some_and(|lines| lines.push(text, from_text, out)) {
-                asks_more = Some((kind, text));
+            if !lines.push(text, from_text, out) {
+                asks_more = Some(text);
                 break;
             }
             count += 1;
@@ -258,7 +261,11 @@ impl Translation {
             self.output.clock.token();
             self.deltas += count;
         }
-        asks_more
+        if let Some(text) = asks_more {
+            self.text(kind, text, b"", out);
+            self.check_kept()?;
+        }
+        Ok(asks_more.is_some())
     }
 
     fn check_kept(&self) -> Result<(), Fault> {

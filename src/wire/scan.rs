@@ -13,6 +13,7 @@ use super::Squares;
 use super::inside::{escape_end, plain_blocks, string_end};
 use super::json_error::{JsonError, JsonErrorKind};
 use super::text::{KEY_BYTES, RawStr};
+use std::ops::ControlFlow;
 
 /// How many containers may stand inside each other: what serde_json allows, more than any schema in the field needs,
 /// and far below what could overflow a stack in a parser behind us.
@@ -398,17 +399,25 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
 #[inline(always)]
 pub(super) fn plain_end(text: &[u8], from: usize) -> (usize, u64) {
     let rest = text.get(from..).unwrap_or_default();
-    let (mut at, mut seen) = (from, 0);
-    for word in rest.get(..NEAR).unwrap_or(rest).as_chunks::<8>().0 {
+    match plain_words(rest.get(..NEAR).unwrap_or(rest), from, 0) {
+        ControlFlow::Break(stopped) => stopped,
+        ControlFlow::Continue((at, seen)) => far(text, at, seen),
+    }
+}
+
+/// Passes the whole words of what stands at `at`, up to one that needs a look.
+#[inline(always)]
+fn plain_words(text: &[u8], mut at: usize, mut seen: u64) -> ControlFlow<(usize, u64), (usize, u64)> {
+    for word in text.as_chunks::<8>().0 {
         let x = u64::from_le_bytes(*word);
         let stop = stops_of(x);
         if stop != 0 {
-            return end_in_word(x, stop, at, seen);
+            return ControlFlow::Break(end_in_word(x, stop, at, seen));
         }
         seen |= x;
         at += 8;
     }
-    far(text, at, seen)
+    ControlFlow::Continue((at, seen))
 }
 
 /// Has a high bit in the lowest byte of the word that needs a look, and none below it.
@@ -432,16 +441,12 @@ fn end_in_word(x: u64, stop: u64, at: usize, seen: u64) -> (usize, u64) {
 #[inline(never)]
 fn far(text: &[u8], at: usize, seen: u64) -> (usize, u64) {
     let (len, is_ascii) = plain_blocks(text.get(at..).unwrap_or_default());
-    let (mut at, mut seen) = (at + len, if is_ascii { seen } else { HIGH });
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let x = u64::from_le_bytes(*word);
-        let stop = stops_of(x);
-        if stop != 0 {
-            return end_in_word(x, stop, at, seen);
-        }
-        seen |= x;
-        at += 8;
-    }
+    let at = at + len;
+    let words = plain_words(text.get(at..).unwrap_or_default(), at, if is_ascii { seen } else { HIGH });
+    let (mut at, mut seen) = match words {
+        ControlFlow::Break(stopped) => return stopped,
+        ControlFlow::Continue(behind) => behind,
+    };
     while let Some(byte) = text.get(at).filter(|byte| **byte >= b' ' && **byte != b'"' && **byte != b'\\') {
         seen |= u64::from(*byte);
         at += 1;

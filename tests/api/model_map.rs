@@ -10,21 +10,21 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// A file that is gone when the test is over.
-struct Map(PathBuf);
+pub(crate) struct Map(PathBuf);
 
 impl Map {
-    fn new(name: &str, map: &Value) -> Self {
+    pub(crate) fn new(name: &str, map: &Value) -> Self {
         let path = std::env::temp_dir().join(format!("api-map-{}-{name}.json", std::process::id()));
         let file = Map(path);
         file.write(&map.to_string());
         file
     }
 
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         std::fs::write(&self.0, text).unwrap();
     }
 
-    fn variable(&self) -> (&'static str, &str) {
+    pub(crate) fn variable(&self) -> (&'static str, &str) {
         ("MODEL_MAPPING_FILE", self.0.to_str().unwrap())
     }
 }

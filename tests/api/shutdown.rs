@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// A backend that says "Hello", waits for the signal, and then ends well.
-fn pausing() -> (Backend, Arc<Signal>) {
+pub(crate) fn pausing() -> (Backend, Arc<Signal>) {
     let go_on = Signal::new();
     let wait = Arc::clone(&go_on);
     let backend = Backend::new(move |_, peer| {

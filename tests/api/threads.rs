@@ -4,12 +4,14 @@
 //! that no thread can be left out, and the line that each thread logs at the end tells how many it had.
 
 use crate::backend::Backend;
-use crate::chunks::{delta, finish, model_list};
+use crate::chunks::{delta, model_list};
 use crate::client::{Client, content, error_of, json_line};
+use crate::model_map::Map;
 use crate::proxy::{Proxy, chat, run};
-use crate::signal::{PATIENCE, Signal};
+use crate::shutdown::pausing;
+use crate::signal::PATIENCE;
+use serde_json::json;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The chance that one of two threads gets none of them is one in 2^31.
@@ -17,20 +19,6 @@ const MANY: usize = 32;
 
 fn on_two_threads(backend: &Backend, variables: &[(&str, &str)]) -> Proxy {
     Proxy::with(backend, &[&[("PROXY_THREADS", "2")], variables].concat())
-}
-
-/// A backend that says "Hello", waits for the signal, and then ends well.
-fn pausing() -> (Backend, Arc<Signal>) {
-    let go_on = Signal::new();
-    let wait = Arc::clone(&go_on);
-    let backend = Backend::new(move |_, peer| {
-        peer.begin();
-        peer.event(&delta("Hello"));
-        wait.wait();
-        peer.event(&finish("stop"));
-        peer.done();
-    });
-    (backend, go_on)
 }
 
 fn streams(proxy: &Proxy, count: usize) -> Vec<Client> {
@@ -115,6 +103,31 @@ fn requests_are_answered_by_all_threads_and_counted_and_known_together() {
 }
 
 #[test]
+fn a_model_map_that_is_read_again_counts_on_all_threads() {
+    let backend = Backend::hello();
+    let map = Map::new("threads", &json!({"mine": "one"}));
+    let mut proxy = on_two_threads(&backend, &[map.variable()]);
+    let mut clients: Vec<Client> = (0..MANY).map(|_| proxy.client()).collect();
+    let mut request = chat("q");
+    request["model"] = json!("mine");
+    let mut ask_all = |model: &str| {
+        for client in &mut clients {
+            client.post("/api/chat", &request);
+            assert_eq!(content(&client.answer().lines()), "Hello world");
+            assert_eq!(backend.posts().pop().unwrap().json()["model"], model);
+        }
+    };
+    ask_all("one");
+    map.write(&json!({"mine": "two"}).to_string());
+    proxy.signal("HUP");
+    proxy.wait_for_log("the map", |log| log.contains("the model map was read again"));
+    ask_all("two");
+    proxy.signal("TERM");
+    assert_spread(&wait_for_stop(&proxy), MANY);
+    assert_eq!(proxy.wait_exit().code(), Some(0), "{}", proxy.log());
+}
+
+#[test]
 fn each_thread_has_connections_of_its_own_to_the_backend_and_keeps_them() {
     let backend = Backend::hello();
     let proxy = on_two_threads(&backend, &[]);
@@ -136,6 +149,7 @@ fn streams_of_all_threads_end_whole_at_sigterm_and_then_the_process_does() {
     assert!(proxy.is_running());
     (0..MANY).for_each(|_| go_on.raise());
     for client in &mut clients {
+        assert_eq!(content(&[client.json_line()]), " world");
         assert_eq!(client.json_line()["done"], true);
         assert_eq!(client.line().expect("the body ends well"), None);
     }
