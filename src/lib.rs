@@ -9,8 +9,7 @@
 //!   floor 0   wire       event streams, JSON texts, JSON lines: bytes only
 //! ```
 //! Arrows point down only, and `tests/layers.rs` holds them there. Floors 0 to 2 know no socket, no clock and no
-//! environment: time comes in as an argument, bytes come in cut anywhere, and lines are appended to a buffer. They are a
-//! package of their own, `src/Cargo.toml`, so that they can be built for speed and floor 3 for size.
+//! environment: time comes in as an argument, bytes come in cut anywhere, and lines are appended to a buffer.
 //!
 //! # The life of one request
 //!
@@ -53,7 +52,9 @@
 pub mod config;
 #[cfg(feature = "net")]
 pub mod log;
+pub mod ollama;
+pub mod openai;
 #[cfg(feature = "net")]
 pub mod proxy;
-
-pub use ollama_openai_core::{ollama, openai, translate, wire};
+pub mod translate;
+pub mod wire;
