@@ -1,24 +1,25 @@
-//! The bytes of the backend's answers: events of one length, whole completions, error bodies.
+//! The bytes of the backend's answers: events of nearly one length, whole completions, error bodies.
 //!
 //! Laid out once and stamped, so that writing a token costs the backend no allocation.
 
 use crate::answer::WHOLE_TOKENS;
 use crate::token;
 
-/// Bytes of one token's event, line ends included: what a hosted backend sends for a short token.
+/// Bytes of the event of a plain token, line ends included: what a hosted backend sends for a short token. One whose word
+/// needs escapes is some bytes longer.
 pub const EVENT_LEN: usize = 258;
 
 /// The head of a streamed answer and the event that names the role.
 pub fn stream_head(model: &str) -> Vec<u8> {
     let mut head =
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    head.extend(chunk(&event(model, "{\"role\":\"assistant\",\"content\":\"\"}", "null", 0)));
+    head.extend(chunk(&event(model, "{\"role\":\"assistant\",\"content\":\"\"}", "null", id_len(model))));
     head
 }
 
 /// The event with the reason why a stream stops.
 pub fn stop(model: &str) -> Vec<u8> {
-    chunk(&event(model, "{}", "\"stop\"", 0))
+    chunk(&event(model, "{}", "\"stop\"", id_len(model)))
 }
 
 /// What follows it: the usage if it was asked for, the end marks of both protocols.
@@ -29,7 +30,9 @@ pub fn stream_end(model: &str, tokens: u32, has_usage: bool) -> Vec<u8> {
             "\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":{tokens},\"total_tokens\":{}}}",
             9 + u64::from(tokens)
         );
-        let object = "\"id\":\"chatcmpl-perf\",\"object\":\"chat.completion.chunk\",\"created\":1754000000";
+        let id = "a".repeat(id_len(model));
+        let object =
+            format!("\"id\":\"chatcmpl-{id}\",\"object\":\"chat.completion.chunk\",\"created\":1754000000");
         end =
             chunk(format!("data: {{{object},\"model\":\"{model}\",\"choices\":[],{usage}}}\n\n").as_bytes());
     }
@@ -77,9 +80,21 @@ impl Tokens {
     }
 }
 
-/// One event; its id is padded with `pad` letters.
-fn event(model: &str, delta: &str, finish_reason: &str, pad: usize) -> Vec<u8> {
-    let id = "a".repeat(pad);
+/// How long the id of a stream is beside its beginning, so that the event of a plain token has [`EVENT_LEN`]. It is the
+/// same in all events of a stream, as the API says.
+fn id_len(model: &str) -> usize {
+    EVENT_LEN.saturating_sub(event(model, &delta(0), "null", 0).len())
+}
+
+/// What token `number` adds, with a mark where its time and number will stand.
+fn delta(number: u32) -> String {
+    let mark = "#".repeat(token::TIME_LEN + token::NUMBER_LEN);
+    format!("{{\"content\":\"{mark}{}\"}}", token::word_in_json(number))
+}
+
+/// One event; its id ends in so many letters.
+fn event(model: &str, delta: &str, finish_reason: &str, id_len: usize) -> Vec<u8> {
+    let id = "a".repeat(id_len);
     let object = "\"object\":\"chat.completion.chunk\",\"created\":1754000000";
     let choice = format!("{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish_reason}}}");
     format!("data: {{\"id\":\"chatcmpl-{id}\",{object},\"model\":\"{model}\",\"choices\":[{choice}]}}\n\n")
@@ -102,10 +117,7 @@ struct TokenEvent {
 
 impl TokenEvent {
     fn new(model: &str, number: u32) -> Self {
-        let mark = "#".repeat(token::TIME_LEN + token::NUMBER_LEN);
-        let delta = format!("{{\"content\":\"{mark}{}\"}}", token::word_in_json(number));
-        let bare = event(model, &delta, "null", 0).len();
-        let chunk = chunk(&event(model, &delta, "null", EVENT_LEN.saturating_sub(bare)));
+        let chunk = chunk(&event(model, &delta(number), "null", id_len(model)));
         let text_at = chunk.iter().position(|byte| *byte == b'#').unwrap_or(chunk.len());
         Self { chunk, text_at }
     }
@@ -123,10 +135,30 @@ mod tests {
     #[test]
     fn token_events_have_the_length_they_claim() {
         let mut tokens = Tokens::new("stream-10000");
-        for number in [0, 7] {
+        let escapes = token::word_in_json(7).len() - token::word_in_json(0).len();
+        for (number, size, longer) in [(0, "102\r\n", 0), (7, "105\r\n", escapes)] {
             let event = tokens.stamped(number);
-            assert!(event.starts_with(b"102\r\n"));
-            assert_eq!(event.len(), EVENT_LEN + 7);
+            assert!(event.starts_with(size.as_bytes()));
+            assert_eq!(event.len(), EVENT_LEN + 7 + longer);
         }
+    }
+
+    #[test]
+    fn all_events_of_a_stream_have_one_id() {
+        let model = "stream-10000";
+        let mut tokens = Tokens::new(model);
+        let events = [
+            stream_head(model),
+            tokens.stamped(0).to_vec(),
+            tokens.stamped(7).to_vec(),
+            stop(model),
+            stream_end(model, 2, true),
+        ];
+        let ids = events.map(|event| {
+            let event = String::from_utf8(event).unwrap();
+            let (_, id) = event.split_once("\"id\":\"").unwrap();
+            id.split_once('"').unwrap().0.to_string()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     }
 }
