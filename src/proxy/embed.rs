@@ -8,6 +8,7 @@ use super::app::App;
 use super::client::{Came, Response, ResponseBody};
 use super::error::ProxyError;
 use super::handler::{ended, read_body, refuse, written};
+use super::large;
 use super::reply::{self, Reply};
 use super::text::ask;
 use crate::ollama::{self, EmbedEndpoint, EmbedRequest, Route, Texts};
@@ -48,7 +49,7 @@ pub(super) async fn answer(
         return ended(written(|out| ollama::write_no_embedding(endpoint, &request.model, out)), account);
     }
     let write = |model: &str, dialect| {
-        let mut out = BytesMut::new();
+        let mut out = large::with_room(body.len() + 512);
         write_embed(&request, model, dialect, &mut out);
         Ok(out.freeze())
     };

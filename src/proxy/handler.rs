@@ -7,6 +7,7 @@ use super::admission::CHALLENGE;
 use super::app::App;
 use super::error::ProxyError;
 use super::guard::{CorsHeaders, Verdict};
+use super::large;
 use super::reply::{self, Reader, Reply};
 use super::request_body::Patience;
 use super::request_id::{RequestId, unshared};
@@ -168,14 +169,21 @@ pub(super) async fn read_body(request: Request<Incoming>, max_bytes: usize) -> R
 /// What a body gets beyond twice what has come of it.
 const SPARE_ROOM: usize = 64 << 10;
 
-/// Room in `joined` for `more` bytes, and for those that follow in a body of `len` bytes: all at once where that is not
-/// far more than what has come, since a length is soon said and nothing may need to follow.
+/// Room in `joined` for `more` bytes, and for those that follow in a body of `len` bytes: all at once where it is there
+/// already, or is not far more than what has come, since a length is soon said and nothing may need to follow.
 fn make_room(joined: &mut Vec<u8>, more: usize, len: usize) {
     let needed = joined.len() + more;
-    if needed > joined.capacity() {
-        let wanted = len.min(needed.saturating_mul(2).saturating_add(SPARE_ROOM)).max(needed);
-        joined.reserve_exact(wanted - joined.len());
+    if needed <= joined.capacity() {
+        return;
     }
+    if let Some(kept) = large::take(len.max(needed)) {
+        let mut kept = Vec::from(kept);
+        kept.extend_from_slice(joined);
+        *joined = kept;
+        return;
+    }
+    let wanted = len.min(needed.saturating_mul(2).saturating_add(SPARE_ROOM)).max(needed);
+    joined.reserve_exact(wanted - joined.len());
 }
 
 fn redirect(request: &Request<Incoming>) -> Reply {

@@ -18,6 +18,7 @@ mod guard;
 mod handler;
 mod hangup;
 mod health;
+mod large;
 mod loaded;
 mod manage;
 mod metrics;

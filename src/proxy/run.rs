@@ -5,7 +5,7 @@ use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
 use super::reply::ReplyBody;
 use super::threads::{self, Fall, Phase, Stop, Worker};
-use super::{handler, hangup, health, operations, resolve, server, upstream};
+use super::{handler, hangup, health, large, operations, resolve, server, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
 use std::convert::Infallible;
@@ -175,6 +175,7 @@ fn serve_on(
         tokio::select! {
             () = server::serve(listener, Arc::new(answer), stop, stop_now, grace, cut_off) => {}
             never = app.upstream.tidy() => match never {},
+            never = large::tidy() => match never {},
         }
     })
 }

@@ -7,6 +7,7 @@ use super::client::Response;
 use super::echo::Scope;
 use super::error::ProxyError;
 use super::handler::{ended, read_body, refuse, written};
+use super::large;
 use super::reply::{self, Reply};
 use crate::ollama::{
     self, ChatRequest, Common, DoneReason, Endpoint, GenerateRequest, KeepAlive, Route, Timestamp,
@@ -15,7 +16,7 @@ use crate::openai::{Dialect, Parameter, Parameters};
 use crate::translate::{
     self, BodyKind, CHAT_COMPLETIONS, COMPLETIONS, Recall, StreamTranslator, ThinkTags, Wanted,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -28,14 +29,26 @@ pub(super) async fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     route: Route,
-    mut account: Account,
+    account: Account,
 ) -> Reply {
     let key = request.headers().get(AUTHORIZATION).cloned();
     let body = match read_body(request, app.max_body_bytes).await {
         Ok(body) => body,
         Err(error) => return refuse(&app, &error, account, false),
     };
-    let question = match Question::parse(route, &body) {
+    let reply = answer_body(app, &body, key.as_ref(), route, account).await;
+    large::give(body);
+    reply
+}
+
+async fn answer_body(
+    app: Arc<App>,
+    body: &[u8],
+    key: Option<&HeaderValue>,
+    route: Route,
+    mut account: Account,
+) -> Reply {
+    let question = match Question::parse(route, body) {
         Ok(question) => question,
         Err(error) => return refuse(&app, &error.into(), account, false),
     };
@@ -51,10 +64,10 @@ pub(super) async fn answer(
         return ended(loaded, account);
     }
     let translated = |model: &str, dialect| {
-        let scope = app.echo.scope(model, key.as_ref());
+        let scope = app.echo.scope(model, key);
         question.translated(model, dialect, body.len(), &|call| app.echo.recall(scope, call))
     };
-    let asked = ask(&app, &common.model, question.path(), key.as_ref(), translated).await;
+    let asked = ask(&app, &common.model, question.path(), key, translated).await;
     let asked = asked.map_err(|error| question.refused(error));
     match asked {
         Ok(asked) => {
@@ -121,7 +134,7 @@ impl<'a> Question<'a> {
         recall: Recall<'_>,
     ) -> Result<Bytes, ollama::RequestError> {
         // Nearly all of it is what the client wrote: pictures are then copied once, not with every growth.
-        let mut out = BytesMut::with_capacity(body_bytes + 512);
+        let mut out = large::with_room(body_bytes + 512);
         match self {
             Question::Chat(request) => translate::write_chat(request, model, dialect, recall, &mut out)?,
             Question::Generate(request) => translate::write_generate(request, model, dialect, &mut out)?,
@@ -172,6 +185,7 @@ pub(super) async fn ask(
         let sent_at = Instant::now();
         let answer = app.upstream.post(path, body.clone(), key).await?;
         if answer.status.is_success() {
+            large::give(body);
             app.learn(&model, learnt);
             app.echo.learn(&model, dialect.demands);
             let with_client_key = key.is_some() && app.upstream.forwards_client_key();

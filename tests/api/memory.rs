@@ -1,9 +1,11 @@
 //! What a stream costs while it lives: its state, and no buffer. What working out the head of an answer took must be gone by
-//! then, and hyper must have let go of the connection.
+//! then, and hyper must have let go of the connection. And what large requests cost: memory that is used again, and not kept.
 
 use crate::backend::Backend;
 use crate::chunks::delta;
 use crate::proxy::{Proxy, chat};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_live_stream_holds_no_buffer() {
@@ -36,4 +38,29 @@ fn a_live_stream_holds_no_buffer() {
     let grown = proxy.rss_kib().saturating_sub(before);
     assert!(grown < MAX_KIB * STREAMS, "{grown} KiB for {STREAMS} streams");
     drop(streams);
+}
+
+#[test]
+fn a_large_request_is_read_where_the_last_one_was_and_not_for_long() {
+    const BYTES: usize = 4 << 20;
+    const PAGES: u64 = BYTES as u64 / 4096;
+    let backend = Backend::new(|request, peer| peer.say(request, &["Hello"]));
+    // glibc would learn that such memory is asked for again. Others do not.
+    let proxy = Proxy::with(&backend, &[("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072")]);
+    assert_eq!(proxy.chat("small").status(), 200);
+    let before = proxy.rss_kib();
+    let long = "x".repeat(BYTES);
+    assert_eq!(proxy.chat(&long).status(), 200);
+    let faults = proxy.page_faults();
+    for _ in 0..4 {
+        assert_eq!(proxy.chat(&long).status(), 200);
+    }
+    // Both the client's request and the backend's would be made of new pages each time.
+    let each = (proxy.page_faults() - faults) / 4;
+    assert!(each < PAGES / 4, "{each} page faults for {PAGES} pages");
+    let until = Instant::now() + Duration::from_secs(30);
+    while proxy.rss_kib() > before + 1024 {
+        assert!(Instant::now() < until, "{} KiB, {before} before", proxy.rss_kib());
+        yield_now();
+    }
 }

@@ -173,12 +173,22 @@ impl Proxy {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Processor time used so far, in hundredths of a second.
+    /// Processor time used so far, in hundredths of a second: of user and of system.
     pub(crate) fn cpu_ticks(&self) -> u64 {
+        self.stat(14) + self.stat(15)
+    }
+
+    /// Pages that the system had to give it, or to show it where they are.
+    pub(crate) fn page_faults(&self) -> u64 {
+        self.stat(10)
+    }
+
+    /// A field of `/proc/PID/stat`, by its number in proc(5).
+    fn stat(&self, number: usize) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // Behind the name in brackets, which may hold anything: fields 14 and 15, user and system time.
-        let fields = stat.rsplit(')').next().unwrap().split_whitespace();
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+        // The second is a name in brackets, which may hold anything.
+        let mut behind = stat.rsplit(')').next().unwrap().split_whitespace();
+        behind.nth(number - 3).unwrap().parse().unwrap()
     }
 
     /// The names of its threads.
