@@ -2,7 +2,7 @@
 
 use super::app::CutOff;
 use super::client_io::{ClientIo, Handover};
-use super::server::Handler;
+use super::server::Service;
 use super::streaming::Streaming;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,15 +24,15 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_BUFFER_BYTES: usize = 32 << 10;
 
 /// Answers requests until the connection ends; once `stopping` has come, only the one that runs.
-pub(super) async fn serve_connection(stream: TcpStream, handler: Handler, stopping: &CutOff) {
+pub(super) async fn serve_connection(stream: TcpStream, service: Service, stopping: &CutOff) {
     let handover = Handover::default();
     let mut io = ClientIo::new(stream, handover.clone());
     let mut stopped = pin!(stopping.notified());
     loop {
-        let service = service_fn(|request: Request<Incoming>| {
+        let answers = service_fn(|request: Request<Incoming>| {
             // Chunks came with that version.
             let is_chunked = request.version() == Version::HTTP_11;
-            let (answering, handover) = (handler(request), handover.clone());
+            let (answering, handover) = (service.clone().answer(request), handover.clone());
             async move {
                 let reply = answering.await;
                 Ok::<_, Infallible>(if is_chunked { handover.take_over(reply) } else { reply })
@@ -42,7 +42,7 @@ pub(super) async fn serve_connection(stream: TcpStream, handler: Handler, stoppi
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER_BYTES)
-            .serve_connection(io, service);
+            .serve_connection(io, answers);
         let mut is_told = false;
         let ended = poll_fn(|cx| {
             if !is_told && (stopping.is_now() || stopped.as_mut().poll(cx).is_ready()) {

@@ -3,9 +3,9 @@
 use super::app::App;
 use super::demo::{self, DemoBackend, Pace};
 use super::doctor;
-use super::reply::ReplyBody;
+use super::server::{self, Service};
 use super::threads::{self, Fall, Phase, Stop, Worker};
-use super::{handler, hangup, health, large, operations, resolve, server, upstream};
+use super::{hangup, health, large, operations, resolve, upstream};
 use crate::config::{Command, Config, Listen};
 use crate::openai::KeyHeader;
 use std::convert::Infallible;
@@ -166,14 +166,10 @@ fn serve_on(
     stop_now: impl Future<Output = ()> + Send + 'static,
     grace: Duration,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let answer = {
-        let app = Arc::clone(&app);
-        move |request| -> server::Answering { Box::pin(handler::handle(Arc::clone(&app), request)) }
-    };
     Box::pin(async move {
-        let cut_off = || app.cut_off.come();
+        let (service, cut_off) = (Service::Proxy(Arc::clone(&app)), || app.cut_off.come());
         tokio::select! {
-            () = server::serve(listener, Arc::new(answer), stop, stop_now, grace, cut_off) => {}
+            () = server::serve(listener, service, stop, stop_now, grace, cut_off) => {}
             never = app.upstream.tidy() => match never {},
             never = large::tidy() => match never {},
         }
@@ -215,13 +211,9 @@ async fn run_demo(mut config: Config, once: bool) -> Result<(), RunError> {
     let listener = bind_near(&config.listen, once).await?;
     let address = listener.local_addr().map_err(RunError::Start)?;
     let app = App::new(&config, address.ip().is_loopback()).map_err(RunError::CaFile)?;
-    let backend = Arc::new(DemoBackend::new(Pace::realistic()));
-    let answer = move |request| -> server::Answering {
-        let backend = Arc::clone(&backend);
-        Box::pin(async { backend.answer(request).await.map(|body| ReplyBody::Shown(Box::new(body))) })
-    };
+    let backend = Service::Demo(Arc::new(DemoBackend::new(Pace::realistic())));
     let grace = config.shutdown_grace;
-    let backend = server::serve(backend_listener, Arc::new(answer), pending(), pending(), grace, || {});
+    let backend = server::serve(backend_listener, backend, pending(), pending(), grace, || {});
     let wanted = config.listen.clone();
     tokio::select! {
         () = backend => Ok(()),

@@ -1,14 +1,15 @@
 //! [`serve`]: a listener's connections, each in a task of its own, and the drain at the end.
 
-use super::app::CutOff;
+use super::app::{App, CutOff};
 use super::connection::serve_connection;
-use super::reply::Reply;
-use super::threads;
+use super::demo::DemoBackend;
+use super::reply::{Reply, ReplyBody};
+use super::{handler, threads};
 use hyper::Request;
 use hyper::body::Incoming;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,25 +20,46 @@ use tokio::time::Instant;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// It is said once in this time.
 const ACCEPT_WARNING_GAP: Duration = Duration::from_secs(1);
+/// What hyper reads at once, at first.
+const FIRST_READ_BYTES: usize = 8 << 10;
 /// For the last line of an answer that is cut off to go out.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// An answer being worked out. In a box of its own: hyper keeps the room of a service's future as long as the connection,
-/// and an answer's head is worked out in far more than its body is held in.
-pub(super) type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
-/// Answers requests. It is of one type for all who serve: for each other one hyper's server would be there once more.
-pub(super) type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+/// Who answers requests. One type for all who serve: for each other one hyper's server would be there once more.
+#[derive(Clone)]
+pub(super) enum Service {
+    Proxy(Arc<App>),
+    Demo(Arc<DemoBackend>),
+}
+
+impl Service {
+    /// Its future is not in a box: hyper has room for it, one after the other, as long as it has the connection, and no
+    /// stream leaves it that. Room that each request asks the allocator for is a page to make each time, where requests
+    /// come one by one.
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Reply {
+        match self {
+            Service::Proxy(app) => handler::handle(app, request).await,
+            Service::Demo(backend) => {
+                Box::pin(backend.answer(request)).await.map(|body| ReplyBody::Shown(Box::new(body)))
+            }
+        }
+    }
+}
 
 /// Serves until `stop`, then takes no more connections and lets running requests end for up to `grace`. What is left then
 /// is told by `cut_off`, and has a moment to say so. Ends at once when `stop_now` does.
 pub(super) async fn serve(
     listener: TcpListener,
-    handler: Handler,
+    service: Service,
     stop: impl Future<Output = ()>,
     stop_now: impl Future<Output = ()>,
     grace: Duration,
     cut_off: impl FnOnce(),
 ) {
+    // hyper asks for another buffer of this size while a request runs, to see the client's end. musl gives a group of three
+    // such back to the system when the last of them is free, and where requests come one by one that is each time. Nothing
+    // is written to this one, so it takes no page.
+    let _group_of_buffers = Vec::<u8>::with_capacity(FIRST_READ_BYTES);
     let open = Open { stopping: Arc::default(), connections: watch::Sender::new(()) };
     let mut stop = pin!(stop);
     let mut warned_at = None;
@@ -47,7 +69,7 @@ pub(super) async fn serve(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, Arc::clone(&handler), &open),
+            Ok((stream, _)) => connect(stream, service.clone(), &open),
             Err(error) => wait_after(&error, &mut warned_at).await,
         }
     }
@@ -74,7 +96,7 @@ struct Open {
     connections: watch::Sender<()>,
 }
 
-fn connect(stream: TcpStream, handler: Handler, open: &Open) {
+fn connect(stream: TcpStream, service: Service, open: &Open) {
     // A line must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -85,7 +107,7 @@ fn connect(stream: TcpStream, handler: Handler, open: &Open) {
         reason = "the one place: a connection outlives the accept that began it"
     )]
     tokio::spawn(async move {
-        serve_connection(stream, handler, &stopping).await;
+        serve_connection(stream, service, &stopping).await;
         drop(is_open);
     });
 }
