@@ -77,7 +77,7 @@ impl<W: Fn(&[u8]) + Send + Sync + 'static> Subscriber for LineLog<W> {
         let mut fields = Fields { is_json: self.format == Format::Json, buffer: &mut buffer };
         event.record(&mut fields);
         // Writing to a string cannot fail.
-        let _ = buffer.compose(event.metadata().level(), (self.now)(), self.format, &self.identity);
+        let _ = buffer.compose(*event.metadata().level(), (self.now)(), self.format, &self.identity);
         (self.write)(buffer.line.as_bytes());
         buffer.clear();
         LINE.set(buffer);
@@ -122,15 +122,17 @@ impl LineBuffer {
     /// event's fields.
     fn compose(
         &mut self,
-        level: &tracing::Level,
+        level: tracing::Level,
         now: SystemTime,
         format: Format,
         identity: &str,
     ) -> fmt::Result {
         let LineBuffer { message, rest, line } = self;
+        let time = timestamp(now);
+        let time = std::str::from_utf8(&time).unwrap_or_default();
         match format {
             Format::Text => {
-                write!(line, "{} {level}", Timestamp(now))?;
+                push_all(line, &[time, " ", level.as_str()]);
                 if !message.is_empty() {
                     line.push(' ');
                 }
@@ -138,7 +140,7 @@ impl LineBuffer {
                 line.push_str(rest);
             }
             Format::Json => {
-                write!(line, r#"{{"time":"{}","level":"{level}""#, Timestamp(now))?;
+                push_all(line, &["{\"time\":\"", time, "\",\"level\":\"", level.as_str(), "\""]);
                 json_member(line, "message", message)?;
                 line.push_str(identity);
                 line.push_str(rest);
@@ -166,14 +168,15 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// A value that needs no quotes in either format.
-    fn bare(&mut self, field: &Field, value: impl fmt::Display) {
+    /// Begins a value that needs no quotes in either format.
+    fn begin_bare(&mut self, field: &Field) -> &mut String {
         let rest = &mut self.buffer.rest;
-        let _ = if self.is_json {
-            write!(rest, r#","{}":{value}"#, json_name(field))
+        if self.is_json {
+            push_all(rest, &[",\"", json_name(field), "\":"]);
         } else {
-            write!(rest, " {}={value}", field.name())
-        };
+            push_all(rest, &[" ", field.name(), "="]);
+        }
+        rest
     }
 
     fn text(&mut self, field: &Field, value: &str) {
@@ -185,9 +188,7 @@ impl Fields<'_> {
         let _ = if self.is_json {
             json_member(rest, json_name(field), value)
         } else {
-            rest.push(' ');
-            rest.push_str(field.name());
-            rest.push('=');
+            push_all(rest, &[" ", field.name(), "="]);
             text_value(rest, value)
         };
     }
@@ -197,22 +198,23 @@ impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no name for what is not a number.
         match tenths(value) {
-            Some(tenths) => self.bare(field, tenths),
-            None if value.is_finite() => self.bare(field, value),
+            Some(tenths) => push_tenths(self.begin_bare(field), tenths),
+            // Writing to a string cannot fail.
+            None if value.is_finite() => drop(write!(self.begin_bare(field), "{value}")),
             None => self.text(field, &value.to_string()),
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.bare(field, value);
+        push_number(self.begin_bare(field), value < 0, value.unsigned_abs());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field, value);
+        push_number(self.begin_bare(field), false, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field, value);
+        self.begin_bare(field).push_str(if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -229,21 +231,42 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// A number that is a whole number of tenths, as the times in the log are, in the words of any `f64`. To find the shortest
-/// decimal of another one costs as much as the rest of a line.
-struct Tenths(i32);
-
-fn tenths(value: f64) -> Option<Tenths> {
+/// The tenths of a number that is a whole number of them, as the times in the log are. To find the shortest decimal of
+/// another one costs as much as the rest of a line.
+fn tenths(value: f64) -> Option<i32> {
     let tenths = (value * 10.0).round() as i32;
-    (f64::from(tenths) / 10.0 == value && (tenths != 0 || value.is_sign_positive())).then_some(Tenths(tenths))
+    (f64::from(tenths) / 10.0 == value && (tenths != 0 || value.is_sign_positive())).then_some(tenths)
 }
 
-impl fmt::Display for Tenths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let (whole, tenth) = (self.0.unsigned_abs() / 10, self.0.unsigned_abs() % 10);
-        if tenth == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{tenth}") }
+/// In the words of any `f64`.
+fn push_tenths(out: &mut String, tenths: i32) {
+    let (whole, tenth) = (tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10);
+    push_number(out, tenths < 0, whole.into());
+    if tenth != 0 {
+        out.push('.');
+        push_number(out, false, tenth.into());
     }
+}
+
+/// Without `core::fmt`, which takes longer for the few numbers of a line than all of its texts do.
+fn push_number(out: &mut String, is_negative: bool, value: u64) {
+    // Of `-`, and the twenty digits of the largest.
+    let mut text = [b'-'; 21];
+    let (mut rest, mut from) = (value, text.len());
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        from -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    from -= usize::from(is_negative);
+    out.push_str(text.get(from..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+}
+
+fn push_all(out: &mut String, pieces: &[&str]) {
+    pieces.iter().for_each(|piece| out.push_str(piece));
 }
 
 /// An event may not overwrite what the line says of itself.
@@ -258,10 +281,9 @@ fn json_name(field: &Field) -> &'static str {
 }
 
 fn json_member(out: &mut String, name: &str, value: &str) -> fmt::Result {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":\"");
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    push_all(out, &[",\"", name, "\":\""]);
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if all(value, is_plain) {
         out.push_str(value);
     } else {
         for char in value.chars() {
@@ -277,7 +299,7 @@ fn json_member(out: &mut String, name: &str, value: &str) -> fmt::Result {
 }
 
 fn text_plain(out: &mut String, text: &str) -> fmt::Result {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if all(text, |byte| matches!(byte, b' '..=b'~')) {
         out.push_str(text);
         return Ok(());
     }
@@ -291,12 +313,17 @@ fn text_plain(out: &mut String, text: &str) -> fmt::Result {
     Ok(())
 }
 
+/// Whether all bytes are such, without a branch for each.
+fn all(text: &str, is_such: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is_such(byte))
+}
+
 /// In quotes if the value could be taken for more than one word, so that it cannot pose as further fields.
 fn text_value(out: &mut String, text: &str) -> fmt::Result {
     let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\\' | b'=');
     let is_word = |char: char| !char.is_whitespace() && !is_unsafe(char) && !"\"\\=".contains(char);
     // Nearly every value is of such bytes alone, which are looked at in a tenth of the time that characters take.
-    if !text.is_empty() && (text.bytes().all(is_plain) || text.chars().all(is_word)) {
+    if !text.is_empty() && (all(text, is_plain) || text.chars().all(is_word)) {
         out.push_str(text);
         return Ok(());
     }
@@ -312,34 +339,30 @@ fn is_unsafe(char: char) -> bool {
 }
 
 /// RFC 3339, in UTC, to the millisecond.
-struct Timestamp(SystemTime);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A clock before 1970 is not set; no line is worth a panic.
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        let (year, month, day) = civil_from_days(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let millisecond = since.subsec_millis().into();
-        let parts = [
-            (0..4, year),
-            (5..7, month),
-            (8..10, day),
-            (11..13, hour),
-            (14..16, minute),
-            (17..19, second),
-            (20..23, millisecond),
-        ];
-        for (place, mut value) in parts {
-            for digit in text.get_mut(place).into_iter().flatten().rev() {
-                *digit = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
+fn timestamp(time: SystemTime) -> [u8; 24] {
+    // A clock before 1970 is not set; no line is worth a panic.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let millisecond = since.subsec_millis().into();
+    let parts = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, hour),
+        (14..16, minute),
+        (17..19, second),
+        (20..23, millisecond),
+    ];
+    for (place, mut value) in parts {
+        for digit in text.get_mut(place).into_iter().flatten().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+    text
 }
 
 /// Year, month and day of the day that is `days` after 1970-01-01, in the Gregorian calendar.
